@@ -1,0 +1,97 @@
+package dev.s2snap.model;
+
+import dev.s2snap.pkvm.MemoryRegion;
+import java.util.List;
+
+/// The hypervisor's copy of the memory regions (`hyp_memory[]`), and the questions it asks of them.
+///
+/// Addresses are unsigned; a gap may end at 2^64 - 1.
+final class MemoryMap {
+    private final long[] base;
+    private final long[] end;
+    private final boolean[] nomap;
+
+    /// The range that the last [#find] answered with: a region, or the gap around the address.
+    long rangeStart;
+
+    long rangeEnd;
+
+    MemoryMap(List<MemoryRegion> regions) {
+        base = new long[regions.size()];
+        end = new long[base.length];
+        nomap = new boolean[base.length];
+        for (int i = 0; i < base.length; i++) {
+            base[i] = regions.get(i).base();
+            end[i] = regions.get(i).end();
+            nomap[i] = regions.get(i).nomap();
+        }
+    }
+
+    int count() {
+        return base.length;
+    }
+
+    long base(int region) {
+        return base[region];
+    }
+
+    long end(int region) {
+        return end[region];
+    }
+
+    /// Index of the region that contains `address`, or -1; sets the range to the region or the gap.
+    int find(long address) {
+        int left = 0;
+        int right = base.length;
+        rangeStart = 0;
+        rangeEnd = -1;
+        while (left < right) {
+            int middle = (left + right) >>> 1;
+            if (Long.compareUnsigned(address, base[middle]) < 0) {
+                right = middle;
+                rangeEnd = base[middle];
+            } else if (Long.compareUnsigned(address, end[middle]) >= 0) {
+                left = middle + 1;
+                rangeStart = end[middle];
+            } else {
+                rangeStart = base[middle];
+                rangeEnd = end[middle];
+                return middle;
+            }
+        }
+        return -1;
+    }
+
+    boolean isMemory(long address) {
+        return find(address) >= 0;
+    }
+
+    /// In a region that may be mapped.
+    boolean isAllowedMemory(long address) {
+        int region = find(address);
+        return region >= 0 && !nomap[region];
+    }
+
+    /// Whether first and last byte of [start, end) are in the same region.
+    boolean isRangeMemory(long start, long end) {
+        return find(start) >= 0 && inRange(end - 1);
+    }
+
+    /// As [#isRangeMemory], for a region that may be mapped.
+    boolean isRangeAllowedMemory(long start, long end) {
+        return isAllowedMemory(start) && inRange(end - 1);
+    }
+
+    private boolean inRange(long address) {
+        return Long.compareUnsigned(rangeStart, address) <= 0 && Long.compareUnsigned(address, rangeEnd) < 0;
+    }
+
+    /// Bytes of all regions.
+    long size() {
+        long sum = 0;
+        for (int i = 0; i < base.length; i++) {
+            sum += end[i] - base[i];
+        }
+        return sum;
+    }
+}

@@ -1,0 +1,278 @@
+package dev.s2snap.model;
+
+import dev.s2snap.pkvm.Era;
+import dev.s2snap.pkvm.Fact;
+import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.Machine;
+import dev.s2snap.pkvm.MachineTables;
+import dev.s2snap.pkvm.MemoryRegion;
+import dev.s2snap.pkvm.Registers;
+import dev.s2snap.vmsa.PhysicalMemory;
+import dev.s2snap.vmsa.Translation;
+import dev.s2snap.vmsa.TranslationTable;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/// A machine under protected KVM, from power-on.
+///
+/// [#init] brings the hypervisor up; then [#hvc] serves hypercalls, and the host reads and writes memory through its
+/// stage 2. When the hypervisor panics the machine is dead: it can still be read, everything else is refused with
+/// [IllegalStateException]. Not thread-safe.
+public final class PkvmModel implements Machine, AutoCloseable {
+    private final ModelConfig config;
+    private final Ram ram;
+    private final Hypervisor el2;
+    private final SnapshotCall snapshot;
+    private final Hypercalls hypercalls;
+    private final List<Cpu> cpus = new ArrayList<>();
+    private SnapshotCall.@Nullable Observer observer;
+    private @Nullable HypPanic panic;
+
+    /// A machine that is switched on, with nothing at EL2.
+    ///
+    /// @throws IllegalArgumentException if the configuration is incomplete
+    public PkvmModel(ModelConfig config) {
+        if (!config.problem().isEmpty()) {
+            throw new IllegalArgumentException(config.problem());
+        }
+        this.config = config;
+        ram = new Ram(config.regions, config.pageShift);
+        el2 = new Hypervisor(config, ram);
+        SnapshotCall.Observer relay = phase -> {
+            if (observer != null) {
+                observer.reached(phase);
+            }
+        };
+        snapshot = switch (config.variant) {
+            case POSTED -> new PostedSnapshot(el2, relay);
+            case CORRECTED -> new CorrectedSnapshot(el2, relay);
+        };
+        hypercalls = new Hypercalls(el2, snapshot);
+        for (int i = 0; i < Math.max(2, config.cpus); i++) {
+            cpus.add(new Cpu(i));
+        }
+    }
+
+    /// The small machine of [ModelConfig#small], initialised.
+    public static PkvmModel small(SnapshotCall.Variant variant) {
+        PkvmModel model = new PkvmModel(ModelConfig.small().variant(variant));
+        int error = model.init();
+        if (error != 0) {
+            throw new IllegalStateException("init of the small machine: " + Errno.name(error));
+        }
+        return model;
+    }
+
+    public ModelConfig config() {
+        return config;
+    }
+
+    Ram ram() {
+        return ram;
+    }
+
+    Hypervisor el2() {
+        return el2;
+    }
+
+    SnapshotCall snapshotCall() {
+        return snapshot;
+    }
+
+    public AddressMap addresses() {
+        return el2.map;
+    }
+
+    public Cpu cpu(int id) {
+        return cpus.get(id);
+    }
+
+    public int cpus() {
+        return cpus.size();
+    }
+
+    /// Sees what the hypervisor does to its tables; null for nobody.
+    public void recorder(@Nullable Recorder recorder) {
+        el2.recorder(recorder);
+    }
+
+    /// Is told of the phases of snapshot calls; null for nobody.
+    public void observer(SnapshotCall.@Nullable Observer value) {
+        observer = value;
+    }
+
+    /// Why the hypervisor panicked, or null while it lives.
+    public @Nullable HypPanic panic() {
+        return panic;
+    }
+
+    /// Runs something at EL2.
+    ///
+    /// @return the result, or null if the hypervisor panicked, now
+    <T> @Nullable T atEl2(Supplier<T> action) {
+        if (panic != null) {
+            throw new IllegalStateException("the hypervisor has panicked: " + panic.getMessage());
+        }
+        try {
+            return action.get();
+        } catch (HypPanic fatal) {
+            panic = fatal;
+            return null;
+        }
+    }
+
+    /// Initialises EL2, as the host's boot does, up to protected mode on all CPUs.
+    ///
+    /// @return 0 or an errno
+    public int init() {
+        Integer result = atEl2(el2::init);
+        if (result == null) {
+            throw new IllegalStateException("panic during initialisation: " + panic);
+        }
+        return result;
+    }
+
+    /// A hypercall from the host on `cpu`, with what its registers hold.
+    ///
+    /// @return false if the hypervisor panicked
+    public boolean hvc(Cpu cpu) {
+        return atEl2(() -> {
+                    hypercalls.dispatch(cpu);
+                    return true;
+                })
+                != null;
+    }
+
+    // The host's accesses.
+
+    /// Where the host's access to `address` goes, or -1 if its stage 2 does not allow it. Bits 7:6 of a stage-2
+    /// descriptor, S2AP, are the permissions (D8.4.2).
+    private long hostTranslate(long address, boolean write) {
+        long needed = write ? 1 << 7 : 1 << 6;
+        return hostTable().translate(address) instanceof Translation.Mapped(var _, int _, long descriptor, long output)
+                        && (descriptor & needed) != 0
+                ? output
+                : -1;
+    }
+
+    /// Result of an access of the host.
+    public sealed interface Access {
+        /// @param value what was read, or written
+        record Done(long value) implements Access {}
+
+        /// The abort handler refused with an errno, which is a panic.
+        record Refused(int error) implements Access {}
+
+        /// Mapped again and again, and never accessible.
+        record Livelock() implements Access {}
+    }
+
+    /// A 64-bit load of the host.
+    public Access read(long address) {
+        return access(address, false, 0);
+    }
+
+    /// A 64-bit store of the host.
+    public Access write(long address, long value) {
+        return access(address, true, value);
+    }
+
+    private Access access(long address, boolean write, long value) {
+        for (int attempt = 0; attempt < 3; attempt++) {
+            long output = hostTranslate(address, write);
+            if (output != -1) {
+                if (write) {
+                    ram.set(output, value);
+                    return new Access.Done(value);
+                }
+                return new Access.Done(ram.get(output));
+            }
+            if (attempt < 2) {
+                int[] result = new int[1];
+                Boolean handled = atEl2(() -> {
+                    result[0] = el2.memProtect.fault(address);
+                    MemProtect.requireHandled(result[0]);
+                    return true;
+                });
+                if (handled == null) {
+                    return new Access.Refused(result[0]);
+                }
+            }
+        }
+        return new Access.Livelock();
+    }
+
+    // The machine as it is read.
+
+    @Override
+    public PhysicalMemory memory() {
+        return ram;
+    }
+
+    TranslationTable hostTable() {
+        PageTable table = el2.host.table();
+        return new TranslationTable(ram, table.geometry(), table.root());
+    }
+
+    @Override
+    public Registers registers() {
+        Map<String, Long> values = new TreeMap<>();
+        values.put("ID_AA64MMFR0_EL1", (long) Hypervisor.paRangeCode(config.paRange));
+        boolean on = el2.finalised();
+        // HCR_EL2: VM 0, RW 31, E2H 34.
+        values.put("HCR_EL2", (on ? MachineTables.HCR_VM : 0) | 1L << 31 | (config.hvhe ? MachineTables.HCR_E2H : 0));
+        if (on) {
+            values.put("VTTBR_EL2", vttbr(el2.host.table().root()));
+            values.put("VTCR_EL2", el2.vtcr());
+            values.put("TTBR0_EL2", vttbr(el2.hyp.table().root()));
+            values.put("TCR_EL2", el2.tcr());
+            // Attribute 0 Normal write-back, 2 Normal non-cacheable, 4 Device-nGnRE: Linux' MAIR_EL2.
+            values.put("MAIR_EL2", 0x4_0044_ffffL);
+        }
+        return new Registers(values);
+    }
+
+    /// A table base register: VMID or ASID 0, CnP 0, and with 52-bit addresses PA[51:48] in bits 5:2.
+    private long vttbr(long root) {
+        return (root & (1L << 48) - 1) | root >>> 48 << 2;
+    }
+
+    @Override
+    public List<Registers> guestRegisters() {
+        return List.of();
+    }
+
+    @Override
+    public Fact<List<MemoryRegion>> regions() {
+        return Fact.known(config.regions(), "hyp_memory[]");
+    }
+
+    @Override
+    public Fact<TranslationTable> host() {
+        return MachineTables.host(ram, registers());
+    }
+
+    @Override
+    public Fact<TranslationTable> hyp() {
+        return MachineTables.hyp(ram, registers());
+    }
+
+    @Override
+    public List<Guest> guests() {
+        return List.of();
+    }
+
+    @Override
+    public Fact<Era> era() {
+        return Fact.known(Era.V6_1, "the model's base, 6.12.117");
+    }
+
+    @Override
+    public void close() {
+        ram.close();
+    }
+}

@@ -1,0 +1,35 @@
+package dev.s2snap.model;
+
+/// What the hypervisor does to tables and TLBs, in order. Attached to a machine only when somebody wants to know.
+public interface Recorder {
+    /// Level of a TLB invalidation that gives no hint.
+    int LEVEL_UNKNOWN = -9;
+
+    /// A store to a descriptor.
+    ///
+    /// @param address physical address of the descriptor
+    /// @param release a store-release, which publishes a table or a leaf
+    default void store(long address, long before, long after, boolean release) {}
+
+    /// A data synchronisation barrier.
+    ///
+    /// @param domain "ish", "ishst", ...
+    default void dsb(String domain) {}
+
+    /// An instruction synchronisation barrier.
+    default void isb() {}
+
+    /// Invalidation by IPA for the VMID of the host, with its barriers.
+    default void tlbiIpa(long ipa, int level) {}
+
+    /// Invalidation of a range of IPAs for the VMID of the host, with its barriers.
+    default void tlbiRange(long ipa, long pages) {}
+
+    /// Invalidation of everything of the host's VMID, with its barriers.
+    default void tlbiVmid() {}
+
+    /// Invalidation by VA at EL2.
+    ///
+    /// @param leaf VALE2IS, else VAE2IS
+    default void tlbiEl2(long va, int level, boolean leaf) {}
+}
