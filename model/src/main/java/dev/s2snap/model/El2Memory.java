@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 ///
 /// As a [WritableMemory] it takes physical addresses and goes through their linear-map address, which is how EL2
 /// reaches tables; [#offset] and [#writable] never answer that memory is absent, they abort.
-final class El2Memory implements WritableMemory {
+final class El2Memory implements WritableMemory, TableMemory {
     private static final ValueLayout.OfInt LE32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort LE16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final long NO_PAGE = -1;
@@ -64,7 +64,8 @@ final class El2Memory implements WritableMemory {
         lastPage = NO_PAGE;
     }
 
-    long read64(long va) {
+    @Override
+    public long read64(long va) {
         if ((va & pageMask) > pageMask - 7) {
             return readAcross(va);
         }
@@ -79,9 +80,19 @@ final class El2Memory implements WritableMemory {
         return value;
     }
 
-    /// `va` is 8-byte aligned.
-    void write64(long va, long value) {
+    @Override
+    public void write64(long va, long value) {
         bytes.set(LE64, place(va, true), value);
+    }
+
+    @Override
+    public long virtual(long physical) {
+        return map.hypVa(physical);
+    }
+
+    @Override
+    public long physical(long virtual) {
+        return map.hypPa(virtual);
     }
 
     int read32(long va) {

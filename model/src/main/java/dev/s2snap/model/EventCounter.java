@@ -63,6 +63,10 @@ final class EventCounter implements Recorder {
         return "0x" + Long.toHexString(value);
     }
 
+    private static String owner(int vmid) {
+        return vmid == 0 ? "host" : "vmid" + vmid;
+    }
+
     @Override
     public void store(long address, long before, long after, boolean release) {
         Event event = release ? Event.STOREREL : Event.STORE;
@@ -89,26 +93,26 @@ final class EventCounter implements Recorder {
     }
 
     @Override
-    public void tlbiIpa(long ipa, int level) {
+    public void tlbiIpa(int vmid, long ipa, int level) {
         count(Event.TLBI_IPA);
         if (tracing()) {
-            print("TLBI_IPA host ipa=" + hex(ipa) + " level=" + level);
+            print("TLBI_IPA " + owner(vmid) + " ipa=" + hex(ipa) + " level=" + level);
         }
     }
 
     @Override
-    public void tlbiRange(long ipa, long pages) {
+    public void tlbiRange(int vmid, long ipa, long pages) {
         count(Event.TLBI_RANGE);
         if (tracing()) {
-            print("TLBI_RANGE host ipa=" + hex(ipa) + " pages=" + pages);
+            print("TLBI_RANGE " + owner(vmid) + " ipa=" + hex(ipa) + " pages=" + pages);
         }
     }
 
     @Override
-    public void tlbiVmid() {
+    public void tlbiVmid(int vmid) {
         count(Event.TLBI_VMID);
         if (tracing()) {
-            print("TLBI_VMID host");
+            print("TLBI_VMID " + owner(vmid));
         }
     }
 

@@ -19,10 +19,12 @@ final class HypStage1 {
     private static final long XN = 1L << 54;
 
     private final PageTable table;
+    private final El2Memory memory;
     private final boolean hvhe;
 
-    HypStage1(PageTable table, boolean hvhe) {
+    HypStage1(PageTable table, El2Memory memory, boolean hvhe) {
         this.table = table;
+        this.memory = memory;
         this.hvhe = hvhe;
     }
 
@@ -90,7 +92,7 @@ final class HypStage1 {
                 return Errno.EINVAL;
             }
             if (Descriptor.table(old, level)) {
-                long child = table.map.hypPa(table.follow(old));
+                long child = table.child(old);
                 if (table.pages().count(child) != 1) {
                     return 0;
                 }
@@ -127,7 +129,7 @@ final class HypStage1 {
     }
 
     private void invalidate(long address, int level, boolean leaf) {
-        table.memory.invalidate(address);
+        memory.invalidate(address);
         Recorder recorder = table.recorder;
         if (recorder != null) {
             recorder.tlbiEl2(address, level, leaf);

@@ -70,10 +70,14 @@ final class Hypervisor {
         memory = new El2Memory(ram, map, pageShift);
         vmemmap = new Vmemmap(memory, map, pageShift);
         host = new Stage2(
-                new PageTable(memory, map, pageShift),
-                config.tlbRange,
-                (start, end, prot) -> MemProtect.forcePages(regions, start, end, prot));
-        hyp = new HypStage1(new PageTable(memory, map, pageShift), config.hvhe);
+                new PageTable(memory, pageShift),
+                new Stage2.Traits(
+                        Stage2.FLAG_NOFWB | Stage2.FLAG_IDMAP,
+                        config.fwb,
+                        config.tlbRange,
+                        (start, end, prot) -> MemProtect.forcePages(regions, start, end, prot),
+                        null));
+        hyp = new HypStage1(new PageTable(memory, pageShift), memory, config.hvhe);
         memProtect = new MemProtect(this);
         ioBase = map.ioBase();
     }

@@ -133,7 +133,7 @@ final class MemProtect {
     }
 
     private int mapHost(long address, long size, long prot) {
-        return tryHost(() -> host.map(address, size, prot));
+        return tryHost(() -> host.map(address, size, address, prot));
     }
 
     private int setHostOwner(long address, long size, int owner) {

@@ -6,8 +6,8 @@ import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.TableGeometry;
 import org.jspecify.annotations.Nullable;
 
-/// A table of the hypervisor and the generic walker over it (`kvm_pgtable`). Entries are read and written at their EL2
-/// addresses, so a table page that EL2 does not map is an abort.
+/// A table and the generic walker over it (`kvm_pgtable`). Entries are read and written through a [TableMemory]: at EL2 a
+/// table page that EL2 does not map is an abort.
 ///
 /// An all-zero object is what exists before initialisation: no input bits, so every range is out of range.
 final class PageTable {
@@ -29,7 +29,7 @@ final class PageTable {
     @FunctionalInterface
     interface Visitor {
         /// @param walk the walk, for its start and end
-        /// @param entry EL2 address of the descriptor
+        /// @param entry address of the descriptor, as the code accesses it
         /// @param old its value when it was read
         /// @param address where the walk is: in the first entry it can be in the middle
         /// @param kind LEAF, PRE or POST
@@ -46,8 +46,7 @@ final class PageTable {
     /// Tables after their children.
     static final int POST = 4;
 
-    final El2Memory memory;
-    final AddressMap map;
+    final TableMemory memory;
     final int pageShift;
     private @Nullable TableGeometry geometry;
     private long root;
@@ -56,9 +55,11 @@ final class PageTable {
     @Nullable
     Recorder recorder;
 
-    PageTable(El2Memory memory, AddressMap map, int pageShift) {
+    /// VMID that translations through this table are tagged with; 0 is the host.
+    int vmid;
+
+    PageTable(TableMemory memory, int pageShift) {
         this.memory = memory;
-        this.map = map;
         this.pageShift = pageShift;
     }
 
@@ -77,6 +78,11 @@ final class PageTable {
 
     TableGeometry geometry() {
         return live(geometry);
+    }
+
+    /// Forgets the root: every walk is refused from now on.
+    void clearRoot() {
+        root = 0;
     }
 
     /// Physical address of the root, or 0.
@@ -176,9 +182,14 @@ final class PageTable {
         }
     }
 
-    /// EL2 address of the table that `descriptor` points to.
+    /// Where the table that `descriptor` points to is accessed.
     long follow(long descriptor) {
-        return map.hypVa(geometry().tableAddress(descriptor));
+        return memory.virtual(child(descriptor));
+    }
+
+    /// Physical address of the table that `descriptor` points to.
+    long child(long descriptor) {
+        return geometry().tableAddress(descriptor);
     }
 
     /// Walks [address, address + size), both rounded to pages. The sum wraps: an end at or below the start visits
@@ -201,7 +212,7 @@ final class PageTable {
         Walk walk = new Walk(start, end, visitor, kinds);
         long page = start >>> shift(startLevel - 1);
         while (Long.compareUnsigned(walk.address, end) < 0) {
-            int error = walk.table(map.hypVa(root + (page << pageShift)), startLevel);
+            int error = walk.table(memory.virtual(root + (page << pageShift)), startLevel);
             if (error != 0) {
                 return error;
             }
@@ -226,7 +237,7 @@ final class PageTable {
 
     /// Physical address of the table page that an entry is in.
     private long tablePage(long entry) {
-        return map.hypPa(entry) & -(1L << pageShift);
+        return memory.physical(entry) & -(1L << pageShift);
     }
 
     void getTable(long entry) {
@@ -240,7 +251,7 @@ final class PageTable {
     void store(long entry, long value) {
         Recorder current = recorder;
         if (current != null) {
-            current.store(map.hypPa(entry), memory.read64(entry), value, false);
+            current.store(memory.physical(entry), memory.read64(entry), value, false);
         }
         memory.write64(entry, value);
     }
@@ -248,7 +259,7 @@ final class PageTable {
     void storeRelease(long entry, long value) {
         Recorder current = recorder;
         if (current != null) {
-            current.store(map.hypPa(entry), memory.read64(entry), value, true);
+            current.store(memory.physical(entry), memory.read64(entry), value, true);
         }
         memory.write64(entry, value);
     }

@@ -19,14 +19,17 @@ public interface Recorder {
     /// An instruction synchronisation barrier.
     default void isb() {}
 
-    /// Invalidation by IPA for the VMID of the host, with its barriers.
-    default void tlbiIpa(long ipa, int level) {}
+    /// Invalidation by IPA for a VMID (0 is the host), with its barriers.
+    default void tlbiIpa(int vmid, long ipa, int level) {}
 
-    /// Invalidation of a range of IPAs for the VMID of the host, with its barriers.
-    default void tlbiRange(long ipa, long pages) {}
+    /// The same on this CPU only.
+    default void tlbiIpaNonShareable(int vmid, long ipa, int level) {}
 
-    /// Invalidation of everything of the host's VMID, with its barriers.
-    default void tlbiVmid() {}
+    /// Invalidation of a range of IPAs for a VMID, with its barriers.
+    default void tlbiRange(int vmid, long ipa, long pages) {}
+
+    /// Invalidation of everything of a VMID, with its barriers.
+    default void tlbiVmid(int vmid) {}
 
     /// Invalidation by VA at EL2.
     ///

@@ -26,7 +26,7 @@ final class TableDemand {
     }
 
     private long map(long physical) {
-        return table.map.hypVa(physical);
+        return table.memory.virtual(physical);
     }
 
     /// [start, end) lies inside the slot of `entry`.
