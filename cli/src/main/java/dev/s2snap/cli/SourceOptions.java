@@ -1,0 +1,68 @@
+package dev.s2snap.cli;
+
+import dev.s2snap.inspect.Reading;
+import dev.s2snap.pkvm.Era;
+import dev.s2snap.pkvm.Machine;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
+
+/// What every command that reads a machine can be told about its source.
+final class SourceOptions {
+
+    @Option(
+            names = "--regs",
+            paramLabel = "FILE",
+            description =
+                    "System registers as JSON: an object from register name to hex string, and a list \"guests\" of"
+                            + " such objects. Overrides what the source says.")
+    private @Nullable Path registers;
+
+    @Option(
+            names = "--era",
+            paramLabel = "RELEASE",
+            converter = EraConverter.class,
+            description =
+                    "The kernel's release, such as 6.12, where the source does not say and it is not to be inferred.")
+    private @Nullable Era era;
+
+    Optional<Path> registers() {
+        return Optional.ofNullable(registers);
+    }
+
+    /// `machine`, read as the kernel that was named, if any was.
+    Reading reading(Machine machine) {
+        Era given = era;
+        return given == null ? Reading.of(machine) : Reading.of(machine, given, "--era");
+    }
+
+    /// Finds the era that a release belongs to.
+    static final class EraConverter implements ITypeConverter<Era> {
+        @Override
+        public Era convert(String text) {
+            String[] parts = text.split("\\.", -1);
+            try {
+                int release = parts.length < 2 ? -1 : release(parts);
+                Era found = null;
+                for (Era era : Era.values()) {
+                    if (release(era.id().split("\\.", -1)) <= release) {
+                        found = era;
+                    }
+                }
+                if (found != null) {
+                    return found;
+                }
+            } catch (NumberFormatException e) {
+                throw new TypeConversionException("\"" + text + "\" is not a release such as 6.12");
+            }
+            throw new TypeConversionException("\"" + text + "\" is not a release such as 6.12, of 6.1 or later");
+        }
+
+        private static int release(String[] parts) {
+            return Integer.parseUnsignedInt(parts[0]) * 1000 + Integer.parseUnsignedInt(parts[1]);
+        }
+    }
+}

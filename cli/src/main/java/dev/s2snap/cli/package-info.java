@@ -1,0 +1,9 @@
+/// The command line: parse, wire, print. The only package that knows all others.
+///
+/// - [Main]: the commands, exit statuses, and how errors become one line.
+/// - [Sources]: from what the user wrote to a [dev.s2snap.pkvm.Machine], with [SourceOptions].
+/// - [DumpCommand], [InfoCommand]: a command each. [Output] is where they write to.
+@NullMarked
+package dev.s2snap.cli;
+
+import org.jspecify.annotations.NullMarked;

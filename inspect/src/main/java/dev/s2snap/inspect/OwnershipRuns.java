@@ -1,0 +1,210 @@
+package dev.s2snap.inspect;
+
+import dev.s2snap.pkvm.Encodings.StateLocation;
+import dev.s2snap.pkvm.Fact;
+import dev.s2snap.pkvm.Machine;
+import dev.s2snap.pkvm.MemoryRegion;
+import dev.s2snap.pkvm.PageState;
+import dev.s2snap.vmsa.LeafAttributes;
+import dev.s2snap.vmsa.LeafRun;
+import dev.s2snap.vmsa.LeafRuns;
+import dev.s2snap.vmsa.TranslationTable;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.TreeSet;
+
+/// Who owns what, by physical address, where the page states are in the descriptors (6.1 to 6.13).
+///
+/// **Host.** A valid entry of its table has the state in bits 56:55. An invalid, non-zero one is NOPAGE. A zero one
+/// means
+/// owned and not mapped yet, if it is memory; where the memory map is not known, only such pages are listed that EL2
+/// maps, and they are taken for memory unless EL2 maps them as a device. The table is an identity map, so its input
+/// addresses are taken for physical ones, as the kernel does.
+///
+/// **Hypervisor.** The state is in the valid entries of its table. A page that EL2 does not map is NOPAGE. One that it
+/// maps
+/// several times, with different states, has the state of the linear map, or else of the lowest virtual address; the
+/// linear map is the distance of virtual to physical address under which EL2 maps most.
+final class OwnershipRuns {
+
+    static final String IN_VMEMMAP =
+            "this kernel keeps page states in its hyp_vmemmap, which this version does not read";
+
+    /// @param remarks what was assumed, one sentence each
+    record Result(List<StateRun> runs, List<String> remarks) {}
+
+    /// What EL2 maps.
+    private record Mapped(long start, long end, PageState state, boolean device) {}
+
+    private final List<String> remarks = new ArrayList<>();
+    private final List<StateRun> runs = new ArrayList<>();
+
+    private OwnershipRuns() {}
+
+    static Fact<Result> of(Reading reading) {
+        if (!(reading.hostStates() instanceof Fact.Known<StateLocation>(StateLocation hostStates, String source))) {
+            return Fact.unknown(
+                    "the era of this kernel is not known: " + because(reading.hostStates()) + "; say it with --era");
+        }
+        StateLocation hypStates = reading.hypStates().optional().orElse(StateLocation.VMEMMAP);
+        if (hostStates != StateLocation.DESCRIPTOR || hypStates != StateLocation.DESCRIPTOR) {
+            return Fact.unknown(IN_VMEMMAP);
+        }
+        Machine machine = reading.machine();
+        if (!(machine.host() instanceof Fact.Known<TranslationTable>(TranslationTable host, String _))) {
+            return Fact.unknown("the host's table is not known: " + because(machine.host()));
+        }
+        if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
+            return Fact.unknown("the hypervisor's table is not known: " + because(machine.hyp()));
+        }
+        LeafRuns.Result hostWalk = reading.walk(host);
+        LeafRuns.Result hypWalk = reading.walk(hyp);
+        if (!hostWalk.complete() || !hypWalk.complete()) {
+            return Fact.unknown(
+                    "the " + (hostWalk.complete() ? "hypervisor" : "host") + "'s table is partly unreadable");
+        }
+        OwnershipRuns ownership = new OwnershipRuns();
+        List<Mapped> mapped = ownership.mapped(hypWalk.runs(), Attributes.hyp(machine, hyp));
+        ownership.sweep(hostWalk.runs(), mapped, machine.regions().optional());
+        return Fact.known(new Result(List.copyOf(ownership.runs), List.copyOf(ownership.remarks)), source);
+    }
+
+    private static String because(Fact<?> unknown) {
+        return unknown.provenance().substring("unknown: ".length());
+    }
+
+    /// The virtual-to-physical distance under which most is mapped.
+    private static long linearDistance(List<LeafRun> runs) {
+        Map<Long, Long> sizes = new HashMap<>();
+        for (LeafRun run : runs) {
+            if (run.mapped()) {
+                sizes.merge(run.start() - run.output(), run.size(), Long::sum);
+            }
+        }
+        return sizes.entrySet().stream()
+                .max(Map.Entry.<Long, Long>comparingByValue().thenComparing(Map.Entry.comparingByKey()))
+                .map(Map.Entry::getKey)
+                .orElse(0L);
+    }
+
+    private record Edge(long address, boolean begins, LeafRun run) {}
+
+    /// What EL2 maps, by ascending physical address and without overlap.
+    private List<Mapped> mapped(List<LeafRun> runs, LeafAttributes attributes) {
+        long linear = linearDistance(runs);
+        List<Edge> edges = new ArrayList<>();
+        for (LeafRun run : runs) {
+            if (run.mapped()) {
+                edges.add(new Edge(run.output(), true, run));
+                edges.add(new Edge(run.output() + run.size(), false, run));
+            }
+        }
+        edges.sort(Comparator.comparingLong(Edge::address));
+        // The runs that map the address of the sweep; the first one decides.
+        TreeSet<LeafRun> active =
+                new TreeSet<>(Comparator.<LeafRun, Boolean>comparing(run -> run.start() - run.output() != linear)
+                        .thenComparingLong(LeafRun::start));
+        int[] activeByState = new int[PageState.values().length];
+        List<Mapped> mapped = new ArrayList<>();
+        long contradicted = 0;
+        long from = 0;
+        for (Edge edge : edges) {
+            if (!active.isEmpty() && from < edge.address) {
+                LeafRun first = active.first();
+                PageState state = PageState.ofSoftwareBits(first.bits());
+                if (activeByState[state.ordinal()] < active.size()) {
+                    contradicted += edge.address - from;
+                }
+                mapped.add(new Mapped(from, edge.address, state, attributes.device(first.bits())));
+            }
+            from = edge.address;
+            PageState state = PageState.ofSoftwareBits(edge.run.bits());
+            if (edge.begins) {
+                active.add(edge.run);
+                activeByState[state.ordinal()]++;
+            } else {
+                active.remove(edge.run);
+                activeByState[state.ordinal()]--;
+            }
+        }
+        if (contradicted > 0) {
+            remarks.add(ByteText.size(contradicted)
+                    + " is mapped at EL2 more than once, with different states; that of the linear map counts");
+        }
+        return mapped;
+    }
+
+    /// Goes through host entries, EL2 mappings and memory regions side by side, from edge to edge.
+    private void sweep(List<LeafRun> hostRuns, List<Mapped> mapped, Optional<List<MemoryRegion>> memoryMap) {
+        List<MemoryRegion> regions = memoryMap.orElse(List.of());
+        int hostIndex = 0;
+        int mappedIndex = 0;
+        int regionIndex = 0;
+        long assumed = 0;
+        long at = 0;
+        while (true) {
+            while (hostIndex < hostRuns.size() && hostRuns.get(hostIndex).end() <= at) {
+                hostIndex++;
+            }
+            while (mappedIndex < mapped.size() && mapped.get(mappedIndex).end <= at) {
+                mappedIndex++;
+            }
+            while (regionIndex < regions.size() && regions.get(regionIndex).end() <= at) {
+                regionIndex++;
+            }
+            long next = Long.MAX_VALUE;
+            LeafRun host = null;
+            if (hostIndex < hostRuns.size()) {
+                LeafRun run = hostRuns.get(hostIndex);
+                host = run.start() <= at ? run : null;
+                next = Math.min(next, run.start() <= at ? run.end() : run.start());
+            }
+            Mapped hyp = null;
+            if (mappedIndex < mapped.size()) {
+                Mapped run = mapped.get(mappedIndex);
+                hyp = run.start <= at ? run : null;
+                next = Math.min(next, run.start <= at ? run.end : run.start);
+            }
+            MemoryRegion region = null;
+            if (regionIndex < regions.size()) {
+                MemoryRegion run = regions.get(regionIndex);
+                region = run.base() <= at ? run : null;
+                next = Math.min(next, run.base() <= at ? run.end() : run.base());
+            }
+            if (next == Long.MAX_VALUE) {
+                break;
+            }
+            PageState hypState = hyp == null ? PageState.NOPAGE : hyp.state;
+            if (host != null) {
+                add(at, next, host.mapped() ? PageState.ofSoftwareBits(host.bits()) : PageState.NOPAGE, hypState);
+            } else if (region != null) {
+                add(at, next, region.nomap() ? PageState.NOPAGE : PageState.OWNED, hypState);
+            } else if (hyp != null) {
+                boolean memory = memoryMap.isEmpty() && !hyp.device;
+                assumed += memory ? next - at : 0;
+                add(at, next, memory ? PageState.OWNED : PageState.NOPAGE, hypState);
+            }
+            at = next;
+        }
+        if (assumed > 0) {
+            remarks.add(ByteText.size(assumed)
+                    + " that EL2 maps and whose host entry is empty is taken for memory: the memory map is not known");
+        }
+    }
+
+    private void add(long start, long end, PageState host, PageState hyp) {
+        if (!runs.isEmpty()) {
+            StateRun last = runs.getLast();
+            if (last.end() == start && last.host() == host && last.hyp() == hyp) {
+                runs.set(runs.size() - 1, new StateRun(last.start(), end, host, hyp, OptionalLong.empty()));
+                return;
+            }
+        }
+        runs.add(new StateRun(start, end, host, hyp, OptionalLong.empty()));
+    }
+}

@@ -1,0 +1,63 @@
+package dev.s2snap.inspect;
+
+import dev.s2snap.pkvm.Fact;
+import dev.s2snap.vmsa.LeafAttributes;
+import dev.s2snap.vmsa.LeafRuns;
+import dev.s2snap.vmsa.TranslationTable;
+import java.util.List;
+
+/// One table, whole: what [TextDump] and [JsonDump] print.
+///
+/// @param source where the table's place and geometry come from
+/// @param result its leaves, counts and findings
+/// @param attributes what the leaves' attribute bits mean
+/// @param states who owns what by physical address; of the host's table only
+/// @param remarks what was assumed for the states, one sentence each
+public record TableDump(
+        Reading reading,
+        TableSelector selector,
+        TranslationTable table,
+        String source,
+        LeafRuns.Result result,
+        LeafAttributes attributes,
+        Fact<List<StateRun>> states,
+        List<String> remarks) {
+
+    /// @throws NoAnswerException if this machine has no such table, or it is not known where it is
+    public static TableDump of(Reading reading, TableSelector selector) {
+        var machine = reading.machine();
+        TranslationTable table;
+        String source;
+        switch (selector.of(machine)) {
+            case Fact.Known<TranslationTable>(TranslationTable known, String from) -> {
+                table = known;
+                source = from;
+            }
+            case Fact.Unknown<TranslationTable>(String why) ->
+                throw new NoAnswerException("the " + selector.label() + " table is not known: " + why);
+        }
+        LeafAttributes attributes = switch (selector.kind()) {
+            case HOST -> Attributes.host(machine, table);
+            case HYP -> Attributes.hyp(machine, table);
+            case GUEST, GUEST_VMID ->
+                Attributes.guest(machine, table, selector.guest(machine).index());
+        };
+        Fact<OwnershipRuns.Result> ownership = selector.kind() == TableSelector.Kind.HOST
+                ? OwnershipRuns.of(reading)
+                : Fact.unknown("page states are listed with the host table");
+        return new TableDump(
+                reading,
+                selector,
+                table,
+                source,
+                reading.walk(table),
+                attributes,
+                ownership.map(OwnershipRuns.Result::runs),
+                ownership.optional().map(OwnershipRuns.Result::remarks).orElse(List.of()));
+    }
+
+    /// Whether every table page could be read.
+    public boolean complete() {
+        return result.complete();
+    }
+}

@@ -1,0 +1,533 @@
+package dev.s2snap.inspect;
+
+import dev.s2snap.pkvm.Annotation;
+import dev.s2snap.pkvm.Encodings.StateLocation;
+import dev.s2snap.pkvm.Era;
+import dev.s2snap.pkvm.Fact;
+import dev.s2snap.pkvm.MemoryRegion;
+import dev.s2snap.pkvm.Owner;
+import dev.s2snap.pkvm.PageState;
+import dev.s2snap.vmsa.Descriptor;
+import dev.s2snap.vmsa.Finding;
+import dev.s2snap.vmsa.LeafRun;
+import dev.s2snap.vmsa.TableCounts;
+import dev.s2snap.vmsa.TableGeometry;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/// A [TableDump] for a person: what the table is, its entries in columns, and the sums.
+///
+/// A row is a run of entries that are alike and, in the host's table, whose pages are owned alike; a block whose pages
+/// differ has several rows. Empty entries have no row, unless EL2 maps the memory. What contradicts pKVM's rules is
+/// marked
+/// with `!`. The text depends on the machine only, not on where it was found.
+public final class TextDump {
+    private static final String GAP = "  ";
+
+    /// An empty entry of the host where there is no memory for the host.
+    private static final String NOBODYS = "not the host";
+
+    // Of the sums below the table.
+    private static final int SUM_COLUMN = 11;
+    private static final int LEVEL_COLUMN = 35;
+
+    private final TableDump dump;
+    private final ByteText text;
+    private final TableGeometry geometry;
+    private final int digits;
+    private final Map<Long, Attribute> attributes = new HashMap<>();
+
+    /// Sums in bytes by owner, in order of appearance.
+    private final Map<String, Long> owners = new LinkedHashMap<>();
+
+    // Ends of the columns, found in a first pass over the rows.
+    private int sizeWidth = "size".length();
+    private int permissionWidth;
+    private int memoryWidth = "memory".length();
+    private int kindWidth = "level".length();
+    private int outputWidth;
+    private int ownerWidth;
+
+    /// The decoded attributes of a descriptor.
+    private record Attribute(String permissions, String memory) {}
+
+    /// Who owns it, in full and without what differs from page to page.
+    private record Ownership(String words, String owner) {
+        Ownership(String words) {
+            this(words, words);
+        }
+    }
+
+    /// Takes rows: `kind` is level and kind of the entries, `output` is where `start` maps to, if `run` maps.
+    private interface RowSink {
+        void row(long start, long end, String kind, LeafRun run, long output, Ownership ownership) throws IOException;
+    }
+
+    private TextDump(TableDump dump, OutputStream out) {
+        this.dump = dump;
+        this.text = new ByteText(out);
+        this.geometry = dump.table().geometry();
+        this.digits = (geometry.inputBits() + 3) / 4;
+        this.permissionWidth = dump.attributes().permissionsTitle().length();
+    }
+
+    public static void write(TableDump dump, OutputStream out) throws IOException {
+        TextDump printer = new TextDump(dump, out);
+        printer.header();
+        printer.table();
+        printer.sums();
+        printer.text.flush();
+    }
+
+    private void header() throws IOException {
+        text.add(dump.selector().label())
+                .add(": ")
+                .add(describe(geometry, dump.table().root()))
+                .line();
+        text.add(GAP).add("from ").line(dump.source());
+        ownershipLine();
+        text.line();
+    }
+
+    /// Geometry and place of a table, in words.
+    static String describe(TableGeometry geometry, long root) {
+        int pages = geometry.rootPages();
+        return geometry.regime().title() + ", " + (geometry.granule() >>> 10) + "K granule, " + geometry.inputBits()
+                + "-bit input, start level " + geometry.startLevel() + ", root 0x" + Long.toHexString(root) + " of "
+                + geometry.rootEntries() + " entries in " + pages + (pages == 1 ? " page" : " pages")
+                + (geometry.lpa2() ? ", 52-bit output (DS)" : "");
+    }
+
+    private void ownershipLine() throws IOException {
+        Reading reading = dump.reading();
+        switch (reading.era()) {
+            case Fact.Known<Era>(Era era, String source) -> {
+                text.add(GAP).add("ownership as kernels ").add(era.releases()).line(" write it");
+                // What a machine says of itself goes without saying: a model and its capture shall look the same.
+                if (!reading.told()) {
+                    text.add(GAP)
+                            .add(GAP)
+                            .add(source.startsWith("inferred") ? "" : "from ")
+                            .line(source);
+                }
+            }
+            case Fact.Unknown<Era>(String why) ->
+                text.add(GAP).add("kernel not known: ").line(why);
+        }
+        Fact<?> states = switch (dump.selector().kind()) {
+            case HOST -> dump.states();
+            case HYP -> reading.hypStates();
+            case GUEST, GUEST_VMID -> reading.hostStates();
+        };
+        if (states instanceof Fact.Unknown<?>(String why)) {
+            // Without the era it has just been said.
+            if (reading.era() instanceof Fact.Known<Era>) {
+                text.add(GAP).add("page states not known: ").line(why);
+            }
+        } else if (dump.selector().kind() == TableSelector.Kind.HYP && !hypStatesAreHere()) {
+            text.add(GAP).add("page states not known: ").line(OwnershipRuns.IN_VMEMMAP);
+        }
+    }
+
+    private boolean hypStatesAreHere() {
+        return dump.reading().hypStates() instanceof Fact.Known<StateLocation>(StateLocation location, String _)
+                && location == StateLocation.DESCRIPTOR;
+    }
+
+    private void table() throws IOException {
+        rows(this::measure);
+        if (owners.isEmpty()) {
+            text.line("no entry is in use");
+            return;
+        }
+        int range = 2 * digits + 5;
+        int size = range + GAP.length() + sizeWidth;
+        int kind = size + GAP.length();
+        int permission = kind + kindWidth + GAP.length();
+        int memory = permission + permissionWidth + GAP.length();
+        int output = memory + memoryWidth + GAP.length();
+        int owner = output + (outputWidth == 0 ? 0 : outputWidth + GAP.length());
+        text.add(geometry.regime().stage2() ? "input address" : "virtual address")
+                .right("size", size)
+                .column(kind);
+        text.add("level")
+                .column(permission)
+                .add(dump.attributes().permissionsTitle())
+                .column(memory)
+                .add("memory");
+        if (outputWidth > 0) {
+            text.column(output).add("maps to");
+        }
+        if (ownerWidth > 0) {
+            text.column(owner).add("owner");
+        }
+        text.line();
+        rows((start, end, words, run, target, ownership) -> {
+            text.hex(start, digits).add("-").hex(end, digits).right(ByteText.size(end - start), size);
+            text.column(kind).add(words);
+            if (run.mapped()) {
+                Attribute attribute = attribute(run);
+                text.column(permission)
+                        .add(attribute.permissions)
+                        .column(memory)
+                        .add(attribute.memory);
+                if (outputWidth > 0 && target != start) {
+                    text.column(output).hex(target, digits);
+                }
+            }
+            if (!ownership.words.isEmpty()) {
+                text.column(owner).add(ownership.words);
+            }
+            text.line();
+        });
+    }
+
+    private void measure(long start, long end, String kind, LeafRun run, long output, Ownership ownership) {
+        sizeWidth = Math.max(sizeWidth, ByteText.size(end - start).length());
+        kindWidth = Math.max(kindWidth, kind.length());
+        if (run.mapped()) {
+            Attribute attribute = attribute(run);
+            permissionWidth = Math.max(permissionWidth, attribute.permissions.length());
+            memoryWidth = Math.max(memoryWidth, attribute.memory.length());
+            if (output != start) {
+                outputWidth = digits + 2;
+            }
+        }
+        ownerWidth = Math.max(ownerWidth, ownership.words.length());
+        owners.merge(ownership.owner, end - start, Long::sum);
+    }
+
+    private Attribute attribute(LeafRun run) {
+        Attribute known = attributes.get(run.bits());
+        if (known == null) {
+            var decoder = dump.attributes();
+            String flags = decoder.flags(run.bits(), run.kind() == LeafRun.Kind.BLOCK);
+            String shareability = decoder.device(run.bits()) ? "" : " " + decoder.shareability(run.bits());
+            known = new Attribute(
+                    decoder.permissions(run.bits()),
+                    decoder.memoryType(run.bits()) + shareability + (flags.isEmpty() ? "" : " " + flags));
+            attributes.put(run.bits(), known);
+        }
+        return known;
+    }
+
+    private void rows(RowSink sink) throws IOException {
+        List<LeafRun> runs = dump.result().runs();
+        switch (dump.states()) {
+            case Fact.Known<List<StateRun>>(List<StateRun> states, String _) -> rowsByState(runs, states, sink);
+            case Fact.Unknown<List<StateRun>> _ -> {
+                for (int i = 0; i < runs.size(); i++) {
+                    LeafRun first = runs.get(i);
+                    int last = i;
+                    while (last + 1 < runs.size() && nextFrame(runs.get(last), runs.get(last + 1))) {
+                        last++;
+                    }
+                    Ownership ownership = last == i ? ownership(first) : frames(first, runs.get(last));
+                    sink.row(first.start(), runs.get(last).end(), kind(first), first, first.output(), ownership);
+                    i = last;
+                }
+            }
+        }
+    }
+
+    /// Rows of the host's table, cut where the ownership changes, and with the empty entries whose memory EL2 maps.
+    private void rowsByState(List<LeafRun> runs, List<StateRun> states, RowSink sink) throws IOException {
+        int index = 0;
+        LeafRun empty = new LeafRun(0, 0, 0, LeafRun.Kind.INVALID, 0, 0);
+        for (StateRun state : states) {
+            long at = state.start();
+            while (at < state.end()) {
+                while (index < runs.size() && runs.get(index).end() <= at) {
+                    index++;
+                }
+                boolean inside = index < runs.size() && runs.get(index).start() <= at;
+                long to = state.end();
+                if (index < runs.size()) {
+                    LeafRun run = runs.get(index);
+                    to = Math.min(to, inside ? run.end() : run.start());
+                }
+                if (inside) {
+                    LeafRun run = runs.get(index);
+                    sink.row(at, to, kind(run), run, run.output() + (at - run.start()), ownership(run, state, at, to));
+                } else if (state.hyp() != PageState.NOPAGE) {
+                    sink.row(at, to, "empty", empty, 0, ownership(state));
+                }
+                at = to;
+            }
+        }
+    }
+
+    private String kind(LeafRun run) {
+        return run.level()
+                + switch (run.kind()) {
+                    case BLOCK -> " block";
+                    case PAGE -> " page";
+                    case INVALID -> Descriptor.valid(run.bits()) ? " reserved" : hyp() ? " invalid" : " annotated";
+                };
+    }
+
+    /// Whether it is the hypervisor's table, whose invalid entries mean nothing.
+    private boolean hyp() {
+        return dump.selector().kind() == TableSelector.Kind.HYP;
+    }
+
+    /// The owner in a table whose page states are not known, or are in itself.
+    private Ownership ownership(LeafRun run) {
+        boolean mapped = run.mapped();
+        return switch (dump.selector().kind()) {
+            case HOST -> mapped ? new Ownership("?") : annotated(run);
+            case HYP ->
+                mapped
+                        ? new Ownership(hypWords(run))
+                        : new Ownership("invalid entry " + hex(run.bits()), "invalid entries");
+            case GUEST, GUEST_VMID -> mapped ? new Ownership(guestWords(run)) : annotated(run);
+        };
+    }
+
+    /// The owner of what `run` has from `start` to `end`, where everything is in `state`.
+    private Ownership ownership(LeafRun run, StateRun state, long start, long end) {
+        if (!run.mapped()) {
+            Ownership annotation = annotated(run);
+            boolean expected = state.hyp() == (annotation.owner.equals("hyp") ? PageState.OWNED : PageState.NOPAGE);
+            return expected ? annotation : hostAndHyp(annotation.words, state);
+        }
+        if (state.host() == PageState.OWNED && !memory(run, start, end)) {
+            return new Ownership(state.hyp() == PageState.NOPAGE ? "host, not memory" : "host and EL2, not memory");
+        }
+        return ownership(state);
+    }
+
+    /// Ownership without a look at the entry.
+    private static Ownership ownership(StateRun state) {
+        return state.host() == PageState.OWNED && state.hyp() == PageState.NOPAGE
+                ? new Ownership("host")
+                : hostAndHyp(hostWords(state.host()), state);
+    }
+
+    /// Whether a mapped range is memory: as the memory map says, or else as the kernel sees it, which maps memory with
+    /// execute permission and everything else without (PKVM_HOST_MEM_PROT and PKVM_HOST_MMIO_PROT, 6.1 to 6.13).
+    private boolean memory(LeafRun run, long start, long end) {
+        return switch (dump.reading().machine().regions()) {
+            case Fact.Known<List<MemoryRegion>>(List<MemoryRegion> regions, String _) ->
+                regions.stream().anyMatch(region -> region.base() < end && start < region.end());
+            case Fact.Unknown<List<MemoryRegion>> _ ->
+                attribute(run).permissions.indexOf('x') >= 0;
+        };
+    }
+
+    private static String hostWords(PageState host) {
+        return switch (host) {
+            case OWNED -> "host";
+            case SHARED_OWNED -> "host, shared";
+            case SHARED_BORROWED -> "borrowed by the host";
+            case RESERVED -> "host with reserved state 3";
+            case NOPAGE -> NOBODYS;
+        };
+    }
+
+    /// A pair of states: legal ones in words of their own, others with both halves and a mark.
+    private static Ownership hostAndHyp(String host, StateRun state) {
+        if (state.host() == PageState.SHARED_OWNED && state.hyp() == PageState.SHARED_BORROWED) {
+            return new Ownership("host, shared with hyp");
+        }
+        if (state.host() == PageState.SHARED_BORROWED && state.hyp() == PageState.SHARED_OWNED) {
+            return new Ownership("hyp, shared with host");
+        }
+        if (state.host() == PageState.SHARED_OWNED && state.hyp() == PageState.NOPAGE) {
+            return new Ownership("host, shared, not with hyp");
+        }
+        if (host.equals(NOBODYS) && state.hyp() == PageState.OWNED) {
+            return new Ownership("EL2, not memory of the host");
+        }
+        return new Ownership("! " + host
+                + switch (state.hyp()) {
+                    case OWNED -> ", yet EL2 owns it too";
+                    case SHARED_OWNED -> ", yet EL2 owns and shares it";
+                    case SHARED_BORROWED -> ", yet EL2 borrows it";
+                    case RESERVED -> ", EL2 has reserved state 3";
+                    case NOPAGE -> ", yet EL2 does not map it";
+                });
+    }
+
+    private Ownership annotated(LeafRun run) {
+        if (Descriptor.valid(run.bits())) {
+            return new Ownership("! reserved encoding " + hex(run.bits()), "! reserved encodings");
+        }
+        if (!(dump.reading().annotations()
+                instanceof Fact.Known<Annotation.Format>(Annotation.Format format, String _))) {
+            return new Ownership("annotation " + hex(run.bits()), "annotations");
+        }
+        return switch (format.decode(run.bits())) {
+            case Annotation.OwnedBy(Owner.Host _) -> new Ownership("host");
+            case Annotation.OwnedBy(Owner.Hyp _) -> new Ownership("hyp");
+            case Annotation.OwnedBy(Owner.Guest(int handle, long frame)) ->
+                new Ownership(guest(handle) + " frame " + hex(frame), guest(handle));
+            case Annotation.Locked _ -> new Ownership("! locked, an update was under way", "! locked");
+            case Annotation.Poisoned _ -> new Ownership("poisoned: taken back by force", "poisoned");
+            case Annotation.Unknown(long value) ->
+                new Ownership("! unknown annotation " + hex(value), "! unknown annotations");
+        };
+    }
+
+    /// Whether `next` has the same guest's next frame.
+    private boolean nextFrame(LeafRun run, LeafRun next) {
+        long pages = next.size() >>> geometry.granuleShift();
+        return !run.mapped()
+                && !next.mapped()
+                && run.end() == next.start()
+                && run.level() == next.level()
+                && run.size() == geometry.granule()
+                && pages == 1
+                && owner(run) instanceof Owner.Guest(int handle, long frame)
+                && owner(next) instanceof Owner.Guest(int nextHandle, long nextFrame)
+                && handle == nextHandle
+                && frame + 1 == nextFrame;
+    }
+
+    private Owner owner(LeafRun run) {
+        return dump.reading().annotations() instanceof Fact.Known<Annotation.Format>(Annotation.Format format, String _)
+                        && format.decode(run.bits()) instanceof Annotation.OwnedBy(Owner owner)
+                ? owner
+                : Owner.HOST;
+    }
+
+    private Ownership frames(LeafRun first, LeafRun last) {
+        return owner(first) instanceof Owner.Guest(int handle, long from)
+                        && owner(last) instanceof Owner.Guest(int _, long to)
+                ? new Ownership(guest(handle) + " frames " + hex(from) + "-" + hex(to + 1), guest(handle))
+                : ownership(first);
+    }
+
+    private static String guest(int handle) {
+        return "guest handle " + hex(handle);
+    }
+
+    private String hypWords(LeafRun run) {
+        if (!hypStatesAreHere()) {
+            return software(run);
+        }
+        return switch (PageState.ofSoftwareBits(run.bits())) {
+            case OWNED -> "hyp";
+            case SHARED_OWNED -> "hyp, shared with host";
+            case SHARED_BORROWED -> "host, shared with hyp";
+            case RESERVED -> "! reserved state 3";
+            case NOPAGE -> throw new AssertionError("no software bits say NOPAGE");
+        };
+    }
+
+    /// Guests' tables have states from 6.14 on; before, the host's KVM alone writes them.
+    private String guestWords(LeafRun run) {
+        if (!(dump.reading().hostStates() instanceof Fact.Known<StateLocation>(StateLocation location, String _))
+                || location != StateLocation.VMEMMAP) {
+            return software(run);
+        }
+        return switch (PageState.ofSoftwareBits(run.bits())) {
+            case OWNED -> "guest";
+            case SHARED_OWNED -> "guest, shared with host";
+            case SHARED_BORROWED -> "host, shared with guest";
+            case RESERVED -> "! reserved state 3";
+            case NOPAGE -> throw new AssertionError("no software bits say NOPAGE");
+        };
+    }
+
+    /// Software bits whose meaning is not known, as they are.
+    private static String software(LeafRun run) {
+        long software = run.bits() >>> 55 & 0xf;
+        return software == 0 ? "" : "software bits " + hex(software);
+    }
+
+    private void sums() throws IOException {
+        text.line();
+        sum("mapped", TableCounts.Kind.LEAVES);
+        sum(hyp() ? "invalid" : "annotated", TableCounts.Kind.ANNOTATED);
+        sum("empty", TableCounts.Kind.EMPTY);
+        long unread = geometry.inputSize()
+                - bytes(TableCounts.Kind.LEAVES)
+                - bytes(TableCounts.Kind.ANNOTATED)
+                - bytes(TableCounts.Kind.EMPTY);
+        if (unread != 0) {
+            text.add("UNREAD")
+                    .column(SUM_COLUMN)
+                    .add(ByteText.sum(unread))
+                    .column(LEVEL_COLUMN)
+                    .line("see the findings");
+        }
+        text.add("tables").column(SUM_COLUMN).decimal(dump.result().counts().total(TableCounts.Kind.TABLES));
+        levels(TableCounts.Kind.TABLES);
+        String title = "owners";
+        for (Map.Entry<String, Long> owner : owners.entrySet()) {
+            if (ownerWidth > 0) {
+                text.add(title)
+                        .column(SUM_COLUMN)
+                        .add(ByteText.sum(owner.getValue()))
+                        .column(LEVEL_COLUMN);
+                text.line(
+                        switch (owner.getKey()) {
+                            case "?" -> "mapped to the host, owner not known";
+                            case "" -> "not known";
+                            default -> owner.getKey();
+                        });
+                title = "";
+            }
+        }
+        for (String remark : dump.remarks()) {
+            text.add("assumed").column(SUM_COLUMN).line(remark);
+        }
+        findings();
+    }
+
+    private void findings() throws IOException {
+        List<Finding> findings = dump.result().findings();
+        text.add("findings").column(SUM_COLUMN);
+        if (findings.isEmpty()) {
+            text.line("none");
+            return;
+        }
+        text.decimal(findings.size()).line(dump.complete() ? "" : "; this table is NOT completely readable");
+        for (Finding finding : findings) {
+            text.add(GAP).add(finding.rule().id()).add(": ").add(finding.message());
+            if (!finding.path().isEmpty()) {
+                Finding.Step step = finding.path().getLast();
+                text.add(", at input address ").hex(step.inputAddress(), digits).add(" (descriptor at ");
+                text.hex(step.address()).add(")");
+            }
+            text.line();
+        }
+    }
+
+    private void sum(String title, TableCounts.Kind kind) throws IOException {
+        text.add(title).column(SUM_COLUMN).add(ByteText.sum(bytes(kind)));
+        levels(kind);
+    }
+
+    private long bytes(TableCounts.Kind kind) {
+        long bytes = 0;
+        for (int level = TableGeometry.FIRST_LEVEL; level <= TableGeometry.LAST_LEVEL; level++) {
+            long number = dump.result().counts().get(kind, level);
+            bytes += number == 0 ? 0 : number * geometry.entrySize(level);
+        }
+        return bytes;
+    }
+
+    /// How many there are on which level.
+    private void levels(TableCounts.Kind kind) throws IOException {
+        String between = "";
+        text.column(LEVEL_COLUMN);
+        for (int level = TableGeometry.FIRST_LEVEL; level <= TableGeometry.LAST_LEVEL; level++) {
+            long number = dump.result().counts().get(kind, level);
+            if (number != 0) {
+                text.add(between).decimal(number).add(" at level ").decimal(level);
+                between = ", ";
+            }
+        }
+        text.line();
+    }
+
+    private static String hex(long value) {
+        return "0x" + Long.toHexString(value);
+    }
+}
