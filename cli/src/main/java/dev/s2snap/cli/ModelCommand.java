@@ -5,12 +5,13 @@ import dev.s2snap.capture.CaptureException;
 import dev.s2snap.model.ScriptException;
 import dev.s2snap.model.ScriptRunner;
 import dev.s2snap.model.SnapshotCall;
-import java.io.BufferedInputStream;
 import java.io.BufferedReader;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.InputStreamReader;
+import java.io.StringReader;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
@@ -94,7 +95,11 @@ final class ModelCommand implements Callable<Integer> {
             }
             return Main.DONE;
         }
-        Files.createDirectories(target);
+        try {
+            Files.createDirectories(target);
+        } catch (IOException e) {
+            throw new CaptureException(target + ": the folder cannot be made: " + e.getMessage(), e);
+        }
         Set<Path> names = new HashSet<>();
         List<Path> files = new ArrayList<>();
         for (Path script : scripts) {
@@ -148,18 +153,25 @@ final class ModelCommand implements Callable<Integer> {
         }
     }
 
-    private static BufferedReader open(Path file) throws IOException {
+    /// The whole script, so that a damaged file is found before anything is executed.
+    private static BufferedReader open(Path file) {
         try {
-            InputStream in = new BufferedInputStream(Files.newInputStream(file));
-            in.mark(2);
-            boolean gzip = in.read() == 0x1f && in.read() == 0x8b;
-            in.reset();
-            return new BufferedReader(
-                    new InputStreamReader(gzip ? new GZIPInputStream(in) : in, StandardCharsets.UTF_8));
+            byte[] bytes = Files.readAllBytes(file);
+            if (bytes.length >= 2 && (bytes[0] & 0xff) == 0x1f && (bytes[1] & 0xff) == 0x8b) {
+                try (GZIPInputStream unpacked = new GZIPInputStream(new ByteArrayInputStream(bytes))) {
+                    bytes = unpacked.readAllBytes();
+                }
+            }
+            String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+            return new BufferedReader(new StringReader(text));
         } catch (NoSuchFileException e) {
             throw new CaptureException(file + ": there is no such script; check the name", e);
         } catch (AccessDeniedException e) {
             throw new CaptureException(file + ": it may not be read; check its permissions", e);
+        } catch (CharacterCodingException e) {
+            throw new CaptureException(file + ": it is not text; a script is plain UTF-8 or gzip of it", e);
+        } catch (IOException e) {
+            throw new CaptureException(file + ": it cannot be read: " + e.getMessage(), e);
         }
     }
 }

@@ -92,8 +92,8 @@ final class SnapshotCommand implements Callable<Integer> {
     private boolean callAndShow(PkvmModel model, String capture, OutputStream out) throws IOException {
         StringBuilder text = new StringBuilder();
         try {
-            SnapshotStory story = new SnapshotStory(model, text);
-            boolean taken = story.tell(options);
+            SnapshotStory story = new SnapshotStory(model, options, text);
+            boolean taken = story.tell();
             text.append(capture);
             out.write(text.toString().getBytes(StandardCharsets.UTF_8));
             out.write(story.dump());

@@ -1,5 +1,6 @@
 package dev.s2snap.cli;
 
+import dev.s2snap.inspect.Reading;
 import dev.s2snap.inspect.TableDump;
 import dev.s2snap.inspect.TableSelector;
 import dev.s2snap.inspect.TextDump;
@@ -25,6 +26,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /// One snapshot call on a model, told in the six steps of the seed's diagram while they happen. Who owns the lent pages
 /// is read from the machine's tables each time.
@@ -34,10 +36,14 @@ final class SnapshotStory {
     private final PkvmModel model;
     private final StringBuilder text;
     private final HostKernel host;
+    private final SourceOptions options;
+    private final CopiedMachine copied = new CopiedMachine();
     private final ByteArrayOutputStream dump = new ByteArrayOutputStream();
+    private @Nullable Reading reading;
 
-    SnapshotStory(PkvmModel model, StringBuilder text) {
+    SnapshotStory(PkvmModel model, SourceOptions options, StringBuilder text) {
         this.model = model;
+        this.options = options;
         this.text = text;
         this.host = model.hostKernel();
     }
@@ -56,7 +62,7 @@ final class SnapshotStory {
     }
 
     /// @return whether the call succeeded
-    boolean tell(SourceOptions options) throws IOException {
+    boolean tell() throws IOException {
         line("[--- HOST ---]");
         line("(1) allocate memory for the snapshot");
         Lent lent = host.allocate();
@@ -76,7 +82,7 @@ final class SnapshotStory {
         line("    [--- return from HYP: " + Errno.name(error) + " ---]");
         line("[--- HOST ---]");
         if (error == 0) {
-            readCopy(lent, options);
+            readCopy(lent);
         }
         line("(6) free the memory for the snapshot");
         host.free(lent);
@@ -99,6 +105,10 @@ final class SnapshotStory {
             case COPIED -> {
                 line("    (4) save the host stage-2 pagetables in the snapshot");
                 owners(HYP, lent);
+                // What the copy says about the hypervisor is true of its table now: it unmaps the lent pages next.
+                Reading now = options.reading(copied);
+                model.hyp().optional().ifPresent(now::walk);
+                reading = now;
             }
             case RETURNED -> {
                 line("    (5) donate the snapshot from HYP -> HOST");
@@ -118,8 +128,9 @@ final class SnapshotStory {
         return state == PageState.NOPAGE ? "has no access" : "state " + state.words();
     }
 
-    private void readCopy(Lent lent, SourceOptions options) throws IOException {
+    private void readCopy(Lent lent) throws IOException {
         TranslationTable copy = host.read(lent);
+        copied.host = Fact.known(copy, "the snapshot");
         long used = host.pagesUsed(lent);
         LeafRuns.Result runs = LeafRuns.of(copy);
         line("    read the copy: root at " + hex(copy.root()) + ", " + used + " of " + lent.list().size()
@@ -128,16 +139,14 @@ final class SnapshotStory {
                 + runs.counts().total(TableCounts.Kind.LEAVES) + " leaves, "
                 + runs.counts().total(TableCounts.Kind.ANNOTATED) + " annotations, in " + runs.runs().size()
                 + " runs; the lent pages are in it as the hypervisor's");
-        TextDump.write(TableDump.of(options.reading(new CopiedMachine(copy)), TableSelector.HOST), dump);
+        if (reading != null) {
+            TextDump.write(TableDump.of(reading, TableSelector.HOST), dump);
+        }
     }
 
     /// The model with the copy in the place of the host's table.
     private final class CopiedMachine implements Machine {
-        private final TranslationTable copy;
-
-        CopiedMachine(TranslationTable copy) {
-            this.copy = copy;
-        }
+        private Fact<TranslationTable> host = Fact.unknown("the copy has not been made");
 
         @Override
         public PhysicalMemory memory() {
@@ -161,7 +170,7 @@ final class SnapshotStory {
 
         @Override
         public Fact<TranslationTable> host() {
-            return Fact.known(copy, "the snapshot");
+            return host;
         }
 
         @Override

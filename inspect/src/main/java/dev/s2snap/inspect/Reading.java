@@ -99,7 +99,7 @@ public final class Reading {
     }
 
     /// All leaves of `table`.
-    LeafRuns.Result walk(TranslationTable table) {
+    public LeafRuns.Result walk(TranslationTable table) {
         return walks.computeIfAbsent(table, LeafRuns::of);
     }
 
