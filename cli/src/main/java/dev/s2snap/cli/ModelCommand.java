@@ -2,20 +2,11 @@ package dev.s2snap.cli;
 
 import dev.s2snap.capture.AtomicFile;
 import dev.s2snap.capture.CaptureException;
-import dev.s2snap.model.ScriptException;
-import dev.s2snap.model.ScriptRunner;
 import dev.s2snap.model.SnapshotCall;
-import java.io.BufferedReader;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.io.StringReader;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -23,7 +14,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
-import java.util.zip.GZIPInputStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
@@ -140,38 +130,10 @@ final class ModelCommand implements Callable<Integer> {
     }
 
     private void run(Path file, Consumer<String> lines) throws IOException {
-        try (BufferedReader script = open(file);
-                ScriptRunner runner = new ScriptRunner(lines)) {
-            if (variant != null) {
-                runner.variant(variant);
-            }
-            runner.run(script);
-        } catch (ScriptException e) {
-            throw new CaptureException(file + ":" + e.line() + ": " + e.getMessage(), e);
+        try {
+            Script.read(file).run(variant, lines);
         } catch (UncheckedIOException e) {
             throw e.getCause();
-        }
-    }
-
-    /// The whole script, so that a damaged file is found before anything is executed.
-    private static BufferedReader open(Path file) {
-        try {
-            byte[] bytes = Files.readAllBytes(file);
-            if (bytes.length >= 2 && (bytes[0] & 0xff) == 0x1f && (bytes[1] & 0xff) == 0x8b) {
-                try (GZIPInputStream unpacked = new GZIPInputStream(new ByteArrayInputStream(bytes))) {
-                    bytes = unpacked.readAllBytes();
-                }
-            }
-            String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
-            return new BufferedReader(new StringReader(text));
-        } catch (NoSuchFileException e) {
-            throw new CaptureException(file + ": there is no such script; check the name", e);
-        } catch (AccessDeniedException e) {
-            throw new CaptureException(file + ": it may not be read; check its permissions", e);
-        } catch (CharacterCodingException e) {
-            throw new CaptureException(file + ": it is not text; a script is plain UTF-8 or gzip of it", e);
-        } catch (IOException e) {
-            throw new CaptureException(file + ": it cannot be read: " + e.getMessage(), e);
         }
     }
 }

@@ -17,7 +17,7 @@ import dev.s2snap.vmsa.TableCopy;
 /// A call with too few pages (-ENOMEM) still lends and returns its buffers, because the recorded runs of such calls
 /// are normative for the state they leave behind.
 final class CorrectedSnapshot implements SnapshotCall {
-    /// The base gives back less than 2 GiB at a time (its byte count has 31 bits), so no more is taken.
+    /// The base gives back ranges of less than 2 GiB (its byte count has 31 bits), so no larger one is taken.
     private static final long MAX_BYTES = 1L << 31;
 
     private final Hypervisor el2;
@@ -98,16 +98,17 @@ final class CorrectedSnapshot implements SnapshotCall {
     }
 
     private int checkCounts(Request request) {
+        long memory = el2.regions.size();
+        // The list is donated and returned page by page.
         boolean sane = request.index == 0
-                && saneCount(request.pgdPages)
-                && saneCount(request.listPages)
-                && saneCount(request.usedPages);
+                && saneCount(request.pgdPages, Math.min(memory, MAX_BYTES - 1))
+                && saneCount(request.listPages, memory)
+                && saneCount(request.usedPages, Math.min(memory, MAX_BYTES - 1));
         return sane ? 0 : Errno.EINVAL;
     }
 
-    private boolean saneCount(long pages) {
-        long limit = Math.min(el2.regions.size(), MAX_BYTES - 1) >>> pageShift;
-        return pages != 0 && Long.compareUnsigned(pages, limit) <= 0;
+    private boolean saneCount(long pages, long limit) {
+        return pages != 0 && Long.compareUnsigned(pages, limit >>> pageShift) <= 0;
     }
 
     private int checkAddresses(Request request) {

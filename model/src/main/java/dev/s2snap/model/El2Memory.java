@@ -20,7 +20,6 @@ import org.jspecify.annotations.Nullable;
 final class El2Memory implements WritableMemory, TableMemory {
     private static final ValueLayout.OfInt LE32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort LE16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final long NO_PAGE = -1;
 
     /// AP[2], bit 7 of a stage-1 descriptor: read-only (D8.4.1).
     static final long READ_ONLY = 1 << 7;
@@ -33,11 +32,6 @@ final class El2Memory implements WritableMemory, TableMemory {
     private final Tlb tlb = new Tlb();
     private @Nullable TranslationTable table;
 
-    // The page that was used last; a page is a VA shifted down, its place is in `bytes`.
-    private long lastPage = NO_PAGE;
-    private long lastPlace;
-    private boolean lastWritable;
-
     El2Memory(Ram ram, AddressMap map, int pageShift) {
         this.ram = ram;
         this.bytes = ram.bytes();
@@ -49,7 +43,6 @@ final class El2Memory implements WritableMemory, TableMemory {
     /// Turns translation on, with `root` in TTBR0_EL2.
     void enable(TableGeometry geometry, long root) {
         table = new TranslationTable(ram, geometry, root);
-        lastPage = NO_PAGE;
     }
 
     /// The table that the hardware walks, or null before [#enable].
@@ -61,7 +54,6 @@ final class El2Memory implements WritableMemory, TableMemory {
     /// TLBI by VA: drops what is known about the page of `va`.
     void invalidate(long va) {
         tlb.remove(va >>> pageShift);
-        lastPage = NO_PAGE;
     }
 
     @Override
@@ -138,39 +130,31 @@ final class El2Memory implements WritableMemory, TableMemory {
     }
 
     private long place(long va, boolean write) {
-        if (va >>> pageShift == lastPage && (lastWritable || !write)) {
-            return lastPlace + (va & pageMask);
+        long entry = tlb.get(va >>> pageShift);
+        if ((entry & (write ? Tlb.WRITABLE : Tlb.READABLE)) == 0) {
+            return translate(va, write, entry);
         }
-        return translate(va, write);
+        return (entry & ~Tlb.FLAGS) + (va & pageMask);
     }
 
-    private long translate(long va, boolean write) {
+    private long translate(long va, boolean write, long known) {
         TranslationTable live = table;
         if (live == null) {
             return ram.place(map.hypPa(va));
         }
-        long page = va >>> pageShift;
-        long entry = tlb.get(page);
-        if (entry == Tlb.MISS) {
-            entry = walk(live, va);
-            if (entry == Tlb.MISS) {
-                throw abort(va, write);
-            }
-            tlb.put(page, entry);
+        long entry = known == Tlb.MISS ? walk(live, va) : known;
+        tlb.put(va >>> pageShift, entry);
+        if ((entry & (write ? Tlb.WRITABLE : Tlb.READABLE)) == 0) {
+            throw abort(va, write);
         }
-        lastPage = page;
-        lastPlace = entry & ~1L;
-        lastWritable = (entry & 1) != 0;
-        if (write && !lastWritable) {
-            throw abort(va, true);
-        }
-        return lastPlace + (va & pageMask);
+        return (entry & ~Tlb.FLAGS) + (va & pageMask);
     }
 
-    /// Place of the page, with bit 0 set if it may be written.
+    /// What the TLB is to know about the page of `va`.
     private long walk(TranslationTable live, long va) {
         if (live.translate(va) instanceof Translation.Mapped(var _, int _, long descriptor, long output)) {
-            return ram.place(output & ~pageMask) | ((descriptor & READ_ONLY) == 0 ? 1 : 0);
+            boolean readOnly = (descriptor & READ_ONLY) != 0;
+            return ram.place(output & ~pageMask) | Tlb.READABLE | (readOnly ? 0 : Tlb.WRITABLE);
         }
         return Tlb.MISS;
     }
@@ -182,86 +166,86 @@ final class El2Memory implements WritableMemory, TableMemory {
                         + Long.toHexString(map.hypPa(va)));
     }
 
-    /// Pages and what is known about them: open addressing, linear probing, deletion by shifting back.
+    /// What is known about pages: a word for each, the page's place in `bytes` and what may be done there. The words
+    /// lie in chunks of neighbours, so that a walk over many tables, which lie close together, stays in the caches of
+    /// the machine that the model runs on; the chunks are found by open addressing and never go away.
     private static final class Tlb {
-        static final long MISS = -1;
+        static final long MISS = 0;
+        static final long READABLE = 1;
+        static final long WRITABLE = 2;
+        static final long FLAGS = READABLE | WRITABLE;
 
-        private long[] pages = new long[1 << 10];
-        private long[] entries = new long[1 << 10];
+        private static final int CHUNK_SHIFT = 9;
+        private static final long NO_CHUNK = -1;
+        private static final long[] UNKNOWN = new long[1 << CHUNK_SHIFT];
+
+        private long[] numbers = new long[1 << 6];
+        private long[][] chunks = new long[1 << 6][];
         private int size;
 
         Tlb() {
-            Arrays.fill(entries, MISS);
+            Arrays.fill(numbers, NO_CHUNK);
+            Arrays.fill(chunks, UNKNOWN);
         }
 
-        private int slot(long page) {
-            return (int) ((page * 0x9e3779b97f4a7c15L) >>> 32) & pages.length - 1;
+        /// Where the chunk `number` is, or where it would be put.
+        private int slot(long number) {
+            int mask = numbers.length - 1;
+            int slot = (int) ((number * 0x9e3779b97f4a7c15L) >>> 32) & mask;
+            while (numbers[slot] != number && numbers[slot] != NO_CHUNK) {
+                slot = slot + 1 & mask;
+            }
+            return slot;
+        }
+
+        private static int inChunk(long page) {
+            return (int) page & (1 << CHUNK_SHIFT) - 1;
         }
 
         long get(long page) {
-            int mask = pages.length - 1;
-            for (int slot = slot(page); entries[slot] != MISS; slot = slot + 1 & mask) {
-                if (pages[slot] == page) {
-                    return entries[slot];
-                }
-            }
-            return MISS;
+            return chunks[slot(page >>> CHUNK_SHIFT)][inChunk(page)];
         }
 
         void put(long page, long entry) {
-            if (++size * 2 > pages.length) {
-                grow();
+            long number = page >>> CHUNK_SHIFT;
+            int slot = slot(number);
+            if (numbers[slot] == NO_CHUNK) {
+                slot = add(number, new long[1 << CHUNK_SHIFT]);
             }
-            insert(page, entry);
+            chunks[slot][inChunk(page)] = entry;
         }
 
-        private void insert(long page, long entry) {
-            int mask = pages.length - 1;
-            int slot = slot(page);
-            while (entries[slot] != MISS) {
-                slot = slot + 1 & mask;
+        private int add(long number, long[] chunk) {
+            if (++size * 2 > numbers.length) {
+                grow();
             }
-            pages[slot] = page;
-            entries[slot] = entry;
+            int slot = slot(number);
+            numbers[slot] = number;
+            chunks[slot] = chunk;
+            return slot;
         }
 
         private void grow() {
-            long[] oldPages = pages;
-            long[] oldEntries = entries;
-            pages = new long[oldPages.length * 2];
-            entries = new long[oldPages.length * 2];
-            Arrays.fill(entries, MISS);
-            for (int i = 0; i < oldPages.length; i++) {
-                if (oldEntries[i] != MISS) {
-                    insert(oldPages[i], oldEntries[i]);
+            long[] oldNumbers = numbers;
+            long[][] oldChunks = chunks;
+            numbers = new long[2 * oldNumbers.length];
+            chunks = new long[2 * oldNumbers.length][];
+            Arrays.fill(numbers, NO_CHUNK);
+            Arrays.fill(chunks, UNKNOWN);
+            for (int i = 0; i < oldNumbers.length; i++) {
+                if (oldNumbers[i] != NO_CHUNK) {
+                    int slot = slot(oldNumbers[i]);
+                    numbers[slot] = oldNumbers[i];
+                    chunks[slot] = oldChunks[i];
                 }
             }
         }
 
         void remove(long page) {
-            int mask = pages.length - 1;
-            int slot = slot(page);
-            while (entries[slot] != MISS && pages[slot] != page) {
-                slot = slot + 1 & mask;
+            int slot = slot(page >>> CHUNK_SHIFT);
+            if (numbers[slot] != NO_CHUNK) {
+                chunks[slot][inChunk(page)] = MISS;
             }
-            if (entries[slot] == MISS) {
-                return;
-            }
-            size--;
-            int hole = slot;
-            while (true) {
-                slot = slot + 1 & mask;
-                if (entries[slot] == MISS) {
-                    break;
-                }
-                // An entry may fill the hole unless its own slot lies between the hole and it.
-                if ((slot - slot(pages[slot]) & mask) >= (slot - hole & mask)) {
-                    pages[hole] = pages[slot];
-                    entries[hole] = entries[slot];
-                    hole = slot;
-                }
-            }
-            entries[hole] = MISS;
         }
     }
 }

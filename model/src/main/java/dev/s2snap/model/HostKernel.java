@@ -7,6 +7,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.SplittableRandom;
 import java.util.TreeMap;
 
 /// The caller's side of the snapshot: (1) allocate, (2) call, read the result, (6) free. As patch 03/10 of the series
@@ -19,7 +20,7 @@ public final class HostKernel {
     private final HostPages pages;
     private final int pageShift;
 
-    public HostKernel(PkvmModel model) {
+    HostKernel(PkvmModel model) {
         this.model = model;
         ModelConfig config = model.config();
         long carveout = config.carveoutSize != -1
@@ -160,26 +161,98 @@ public final class HostKernel {
         }
     }
 
-    /// What a kernel does while it boots: touches its memory, talks to its serial port, and shares some pages with
-    /// the hypervisor.
+    /// How much of its memory a host has used.
+    public enum Touch {
+        /// None: every entry of the table that is not the hypervisor's is empty.
+        NONE,
+        /// All memory in blocks, a device, and a few pages shared with the hypervisor: a kernel that has booted.
+        BOOT,
+        /// All memory page by page, so that every page has an entry of its own.
+        PAGES,
+        /// A random mixture.
+        RANDOM
+    }
+
+    /// Uses memory.
     ///
-    /// @param device address of a device's registers
-    /// @param shares number of pages to share
-    public void boot(long device, int shares) {
-        long step = 1L << (pageShift + pageShift - 3);
+    /// @param seed of the random mixture
+    public void touch(Touch how, long seed) {
+        switch (how) {
+            case NONE -> {}
+            case BOOT -> {
+                touchBlocks();
+                load(SERIAL_PORT);
+                for (int i = 0; i < BOOT_SHARES; i++) {
+                    share(page(1), true);
+                }
+            }
+            case PAGES -> touchPages();
+            case RANDOM -> touchRandom(new SplittableRandom(seed));
+        }
+    }
+
+    /// Where the `virt` machine of QEMU has its serial port.
+    private static final long SERIAL_PORT = 0x0900_0000L;
+
+    private static final int BOOT_SHARES = 3;
+
+    private long blockSize() {
+        return 1L << (2 * pageShift - 3);
+    }
+
+    private void touchBlocks() {
         pages.extents().forEach((start, end) -> {
-            for (long address = start; address < end; address = (address & -step) + step) {
+            for (long address = start; address < end; address = (address & -blockSize()) + blockSize()) {
                 load(address);
             }
         });
-        load(device);
-        for (int i = 0; i < shares; i++) {
-            Cpu cpu = model.cpu(0);
-            cpu.x(0, Hypercalls.id(Hypercalls.HOST_SHARE_HYP));
-            cpu.x(1, page(1) >>> pageShift);
-            if (!model.hvc(cpu) || cpu.x(1) != 0) {
-                throw new HostException("a page that the host owns could not be shared");
+    }
+
+    /// A page of a block that was shared for a moment leaves a table behind, and the rest comes back in pages.
+    private void touchPages() {
+        pages.extents().forEach((start, end) -> {
+            for (long address = start; address < end; address = (address & -blockSize()) + blockSize()) {
+                share(address, true);
+                share(address, false);
+                long blockEnd = Math.min(end, (address & -blockSize()) + blockSize());
+                for (long page = address; page < blockEnd; page += 1L << pageShift) {
+                    load(page);
+                }
             }
+        });
+    }
+
+    private void touchRandom(SplittableRandom random) {
+        long[][] extents = pages.extents().entrySet().stream()
+                .sorted(Map.Entry.comparingByKey())
+                .map(extent -> new long[] {extent.getKey(), extent.getValue()})
+                .toArray(long[][]::new);
+        for (int i = 0; i < RANDOM_STEPS; i++) {
+            long[] extent = extents[random.nextInt(extents.length)];
+            long address = random.nextLong(extent[0], extent[1]) & -(1L << pageShift);
+            switch (random.nextInt(4)) {
+                case 0 -> {
+                    // Shared for good, where it is still free.
+                    if (pages.take(address)) {
+                        share(address, true);
+                    }
+                }
+                case 1 -> load(SERIAL_PORT + (random.nextLong(16) << pageShift));
+                default -> load(address);
+            }
+        }
+    }
+
+    private static final int RANDOM_STEPS = 2000;
+
+    /// Shares a page with the hypervisor, or takes it back.
+    private void share(long address, boolean shared) {
+        Cpu cpu = model.cpu(0);
+        cpu.x(0, Hypercalls.id(shared ? Hypercalls.HOST_SHARE_HYP : Hypercalls.HOST_UNSHARE_HYP));
+        cpu.x(1, address >>> pageShift);
+        if (!model.hvc(cpu) || cpu.x(1) != 0) {
+            throw new HostException("page 0x" + Long.toHexString(address) + " could not be "
+                    + (shared ? "shared: " : "taken back: ") + Errno.name(cpu.x(1)));
         }
     }
 

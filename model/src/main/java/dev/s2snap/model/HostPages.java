@@ -72,6 +72,16 @@ final class HostPages {
         return -1;
     }
 
+    /// Takes one page at a given address, if it is free.
+    boolean take(long page) {
+        Map.Entry<Long, Long> extent = free.floorEntry(page);
+        if (extent == null || extent.getValue() <= page) {
+            return false;
+        }
+        reserve(page, 1L << pageShift);
+        return true;
+    }
+
     /// Gives pages back.
     ///
     /// @throws IllegalStateException if some are free already

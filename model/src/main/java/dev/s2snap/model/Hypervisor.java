@@ -30,6 +30,7 @@ final class Hypervisor {
     final HypStage1 hyp;
     final MemProtect memProtect;
 
+    private final CarveoutSizes sizes;
     private final int pageShift;
     private final long pageSize;
     private @Nullable HypPool hostPool;
@@ -37,13 +38,6 @@ final class Hypervisor {
     private long ioBase;
     private long vtcr;
     private boolean finalised;
-
-    /// The slices of the carve-out, in pages.
-    record Sizes(long vmemmap, long vmTable, long hypStage1, long hostStage2, long ffa) {
-        long total() {
-            return vmemmap + vmTable + hypStage1 + hostStage2 + ffa;
-        }
-    }
 
     /// Where the slices lie, and how many pages the stage 1 used before its pool existed.
     record Layout(
@@ -65,6 +59,7 @@ final class Hypervisor {
         this.config = config;
         pageShift = config.pageShift;
         pageSize = config.pageSize();
+        sizes = CarveoutSizes.of(config.regions, pageShift);
         map = new AddressMap(config);
         regions = new MemoryMap(config.regions);
         memory = new El2Memory(ram, map, pageShift);
@@ -116,55 +111,13 @@ final class Hypervisor {
         return part;
     }
 
-    // Sizes.
-
-    /// Table pages for `pages` pages in the worst case, over five levels.
-    private long worstCase(long pages) {
-        long total = 0;
-        long tables = pages;
-        for (int level = TableGeometry.LAST_LEVEL; level >= TableGeometry.FIRST_LEVEL; level--) {
-            tables = Math.ceilDiv(tables, 1L << (pageShift - 3));
-            total += tables;
-        }
-        return total;
+    CarveoutSizes sizes() {
+        return sizes;
     }
 
     /// Pages that the worst host table can have, which is what a snapshot must bring along.
     long hostTablePages() {
-        return regionTablePages() + 16 + worstCase((1L << 30) >>> pageShift);
-    }
-
-    private long regionTablePages() {
-        long total = 0;
-        for (int i = 0; i < regions.count(); i++) {
-            total += worstCase((regions.end(i) - regions.base(i)) >>> pageShift);
-        }
-        return total;
-    }
-
-    Sizes sizes() {
-        long vmemmapBytes = 0;
-        for (int i = 0; i < regions.count(); i++) {
-            long start = (regions.base(i) >>> pageShift) * Vmemmap.ENTRY_SIZE;
-            long end = start + ((regions.end(i) - regions.base(i)) >>> pageShift) * Vmemmap.ENTRY_SIZE;
-            vmemmapBytes += roundUp(end) - (start & -pageSize);
-        }
-        long vmTableBytes = 255L * Long.BYTES;
-        return new Sizes(
-                vmemmapBytes >>> pageShift,
-                roundUp(vmTableBytes) >>> pageShift,
-                regionTablePages() + worstCase((1L << 30) >>> pageShift),
-                hostTablePages(),
-                ffaPages());
-    }
-
-    /// The FF-A proxy's slice: two mailboxes of 4 KiB each and the descriptor buffer, as 6.12 sizes them.
-    private long ffaPages() {
-        return switch (pageShift) {
-            case 12 -> 11;
-            case 14 -> 5;
-            default -> 3;
-        };
+        return sizes.hostStage2();
     }
 
     private long roundUp(long value) {
@@ -177,11 +130,10 @@ final class Hypervisor {
     ///
     /// @return 0 or an errno
     int init() {
-        long size = config.carveoutSize == -1 ? sizes().total() << pageShift : config.carveoutSize;
+        long size = config.carveoutSize == -1 ? sizes.total() << pageShift : config.carveoutSize;
         if ((config.carveout & pageSize - 1) != 0 || (size & pageSize - 1) != 0) {
             return Errno.EINVAL;
         }
-        Sizes sizes = sizes();
         EarlyAllocator carveout = new EarlyAllocator(pageShift, config.carveout, size);
         long vmemmapSlice = carveout.allocate(sizes.vmemmap());
         long vmTable = carveout.allocate(sizes.vmTable());
@@ -199,7 +151,7 @@ final class Hypervisor {
         }
         memory.enable(hyp.table().geometry(), hyp.table().root());
         layout = new Layout(vmemmapSlice, vmTable, hypSlice, hostSlice, ffa, early.pagesUsed(), stackTops);
-        return finalise(sizes, hypSlice, hostSlice, early.pagesUsed(), stackTops);
+        return finalise(hypSlice, hostSlice, early.pagesUsed(), stackTops);
     }
 
     private int buildStage1(EarlyAllocator early, long vmemmapSlice, long carveoutSize, List<Long> stackTops) {
@@ -294,7 +246,7 @@ final class Hypervisor {
         return start;
     }
 
-    private int finalise(Sizes sizes, long hypSlice, long hostSlice, long earlyUsed, List<Long> stackTops) {
+    private int finalise(long hypSlice, long hostSlice, long earlyUsed, List<Long> stackTops) {
         HypPool hpool = new HypPool(0, memory, map, vmemmap, pageShift, hypSlice, sizes.hypStage1(), earlyUsed);
         hypPool = hpool;
         HypPool pool = new HypPool(1, memory, map, vmemmap, pageShift, hostSlice, sizes.hostStage2(), 0);

@@ -46,19 +46,86 @@ public final class ModelConfig {
 
     /// The small machine of the vectors: 4K pages, PARange 40, 128 MiB at 1 GiB, two CPUs.
     public static ModelConfig small() {
-        ModelConfig config = new ModelConfig();
-        config.pageShift = 12;
-        config.addRegion(0x4000_0000L, 128L << 20, 0);
+        ModelConfig config = machine(128L << 20, 40, 12, 1);
         config.carveout = 0x4600_0000L;
-        config.idmap = new Range(0x4001_0000L, 0x1000);
-        config.text = new Range(0x4001_0000L, 0x8000);
-        config.rodata = new Range(0x4001_8000L, 0x2000);
-        config.bss = new Range(0x4001_a000L, 0x3000);
-        config.cpus = 2;
-        config.percpu = new Range(0x4002_0000L, 0x2000);
-        config.stack = 0x4002_8000L;
-        config.vgic = new Range(0x4003_0100L, 0x80);
         return config;
+    }
+
+    /// A machine of any size, laid out as the small one: memory from 1 GiB on, the hypervisor's sections at its
+    /// beginning, the carve-out at its end.
+    ///
+    /// @param ram bytes of memory
+    /// @param paRange physical address bits, one of 32, 36, 40, 42, 44, 48, 52
+    /// @param pageShift 12, 14 or 16
+    /// @param regions number of regions, with gaps between them
+    /// @throws IllegalArgumentException if such a machine cannot be
+    public static ModelConfig machine(long ram, int paRange, int pageShift, int regions) {
+        long page = 1L << pageShift;
+        if (regions < 1 || regions > MAX_REGIONS) {
+            throw new IllegalArgumentException("a machine has 1 to " + MAX_REGIONS + " regions, not " + regions);
+        }
+        long start = 1L << 30;
+        if (ram < MIN_RAM || ram > MAX_RAM || ram % page != 0) {
+            throw new IllegalArgumentException("a model has 64M to 1T of memory in whole pages");
+        }
+        if (paRange < 63 && start + ram + regions * GAP > 1L << paRange) {
+            throw new IllegalArgumentException(
+                    (ram >>> 20) + "M of memory from 1G on do not fit into " + paRange + " bits of address");
+        }
+        ModelConfig config = new ModelConfig();
+        config.pageShift = pageShift;
+        config.paRange = paRange;
+        config.lpa2 = paRange == 52 && pageShift != 16;
+        config.pa52 = paRange == 52 && pageShift == 16;
+        config.cpus = 2;
+        // What the last region must hold, whatever its share is: the carve-out, for as many regions as there are.
+        long worst = CarveoutSizes.of(List.of(new MemoryRegion(start, ram, 0)), pageShift).total() + 8L * regions;
+        long last = Math.max(ram / regions, (worst << pageShift) + BLOCK) & -page;
+        long each = regions == 1 ? 0 : (ram - last) / (regions - 1) & -page;
+        if (regions > 1 && each < SECTION_PAGES * page) {
+            throw new IllegalArgumentException(regions + " regions are too many for " + (ram >>> 20) + "M of memory");
+        }
+        long base = start;
+        for (int i = 0; i < regions - 1; i++) {
+            config.addRegion(base, each, 0);
+            base += each + GAP;
+        }
+        config.addRegion(base, ram - each * (regions - 1), 0);
+        long size = CarveoutSizes.of(config.regions, pageShift).total() << pageShift;
+        config.carveout = config.regions.getLast().end() - size & -BLOCK;
+        if (config.carveout < config.regions.getLast().base()) {
+            config.carveout = config.regions.getLast().end() - size & -page;
+        }
+        config.sections(start);
+        long span = config.regions.getLast().end() - start;
+        int usual = pageShift == 12 ? 39 : pageShift == 14 ? 36 : 42;
+        config.vaBits = span <= 1L << (usual - 1) ? usual : 48;
+        return config;
+    }
+
+    /// The smallest and the largest machine.
+    private static final long MIN_RAM = 64L << 20;
+
+    private static final long MAX_RAM = 1L << 40;
+
+    /// Bytes between two regions, and the alignment of the carve-out.
+    private static final long GAP = 2L << 20;
+
+    private static final long BLOCK = 2L << 20;
+
+    /// Pages from the start of memory to behind the hypervisor's sections.
+    private static final int SECTION_PAGES = 64;
+
+    /// Puts the hypervisor's sections where the small machine has them, counted in pages.
+    private void sections(long start) {
+        long page = pageSize();
+        idmap = new Range(start + 0x10 * page, page);
+        text = new Range(start + 0x10 * page, 8 * page);
+        rodata = new Range(start + 0x18 * page, 2 * page);
+        bss = new Range(start + 0x1a * page, 3 * page);
+        percpu = new Range(start + 0x20 * page, 2 * page);
+        stack = start + 0x28 * page;
+        vgic = new Range(start + 0x30 * page + 0x100, 0x80);
     }
 
     /// Adds a region; regions are added in ascending order.

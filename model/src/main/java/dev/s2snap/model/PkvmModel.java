@@ -28,6 +28,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
     private final Hypervisor el2;
     private final SnapshotCall snapshot;
     private final Hypercalls hypercalls;
+    private @Nullable HostKernel hostKernel;
     private final List<Cpu> cpus = new ArrayList<>();
     private SnapshotCall.@Nullable Observer observer;
     private @Nullable HypPanic panic;
@@ -81,6 +82,16 @@ public final class PkvmModel implements Machine, AutoCloseable {
 
     SnapshotCall snapshotCall() {
         return snapshot;
+    }
+
+    /// The kernel that runs on this machine. There is one, because it knows which pages it has given away.
+    public HostKernel hostKernel() {
+        HostKernel running = hostKernel;
+        if (running == null) {
+            running = new HostKernel(this);
+            hostKernel = running;
+        }
+        return running;
     }
 
     public AddressMap addresses() {
@@ -222,6 +233,9 @@ public final class PkvmModel implements Machine, AutoCloseable {
     public Registers registers() {
         Map<String, Long> values = new TreeMap<>();
         values.put("ID_AA64MMFR0_EL1", (long) Hypervisor.paRangeCode(config.paRange));
+        // VMIDBits 7:4, VH 11:8, XNX 31:28 (none); FWB 43:40.
+        values.put("ID_AA64MMFR1_EL1", (config.vmid16 ? 2L << 4 : 0) | (config.hvhe ? 1L << 8 : 0));
+        values.put("ID_AA64MMFR2_EL1", config.fwb ? 1L << 40 : 0);
         boolean on = el2.finalised();
         // HCR_EL2: VM 0, RW 31, E2H 34.
         values.put("HCR_EL2", (on ? MachineTables.HCR_VM : 0) | 1L << 31 | (config.hvhe ? MachineTables.HCR_E2H : 0));

@@ -2,70 +2,80 @@ package dev.s2snap.model;
 
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.vmsa.WritableMemory;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.channels.FileChannel;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
-/// The model's physical memory: a map of an unlinked sparse file, so that a machine costs only what it touches.
+/// The model's physical memory, zero at power-on.
 ///
-/// Behind the regions lies a reserve for single pages outside of them. What is there on a real machine is devices; the
-/// model gives such a page plain memory when it is first accessed, because an access to it is no error for EL2.
+/// Pages get a frame when they are first written, so that a machine costs what it touches and a terabyte of it can be
+/// simulated. Frames come from slabs outside the heap; the segment that all of them lie in is the process's address
+/// space, bound to this memory's lifetime, and a place in it is an address.
+///
+/// Outside of the regions there are devices on a real machine. An access of EL2 or the host there is no error, and the
+/// model gives such a page plain memory too; but it is not present for a reader of the machine until then.
 public final class Ram implements WritableMemory, AutoCloseable {
-    private static final long DEVICE_BYTES = 64L << 20;
+    private static final long SLAB = 1L << 20;
+
+    /// Pages of one leaf of the directory.
+    private static final int LEAF_SHIFT = 12;
 
     private final Arena arena = Arena.ofShared();
     private final MemorySegment bytes;
     private final int pageShift;
+    private final long pageMask;
 
-    /// Regions rounded out to pages and joined where they meet: first byte, last byte + 1, place.
-    private final long[] start;
-    private final long[] end;
-    private final long[] place;
+    /// Regions rounded out to pages and joined where they meet, ascending.
+    private final Region[] regions;
 
     private final Map<Long, Long> devices = new HashMap<>();
-    private long nextDevice;
+    private final long zeroPage;
+    private long slab;
+    private long slabLeft;
 
-    /// @throws UncheckedIOException if the backing file cannot be made
-    public Ram(List<MemoryRegion> regions, int pageShift) {
-        this.pageShift = pageShift;
-        long mask = (1L << pageShift) - 1;
-        start = new long[regions.size()];
-        end = new long[regions.size()];
-        place = new long[regions.size()];
-        long size = 0;
-        long covered = 0;
-        for (int i = 0; i < start.length; i++) {
-            MemoryRegion region = regions.get(i);
-            start[i] = Math.max(region.base() & ~mask, covered);
-            end[i] = Math.max(start[i], region.end() + mask & ~mask);
-            covered = end[i];
-            place[i] = size;
-            size += end[i] - start[i];
+    /// One region: the places of its pages, 0 for one that was never written.
+    private static final class Region {
+        final long start;
+        final long end;
+        final long[] @Nullable [] directory;
+
+        Region(long start, long end, int pageShift) {
+            this.start = start;
+            this.end = end;
+            long pages = (end - start) >>> pageShift;
+            directory = new long[Math.toIntExact((pages >>> LEAF_SHIFT) + 1)][];
         }
-        nextDevice = size;
-        bytes = map(size + DEVICE_BYTES);
     }
 
-    private MemorySegment map(long size) {
-        try {
-            Path file = Files.createTempFile("s2snap", ".ram");
-            try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
-                return channel.map(FileChannel.MapMode.READ_WRITE, 0, size, arena);
-            } finally {
-                Files.delete(file);
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException("no backing file for " + size + " bytes of memory", e);
+    @SuppressWarnings("restricted") // the slabs lie anywhere; every place is one that this class handed out
+    public Ram(List<MemoryRegion> memory, int pageShift) {
+        this.pageShift = pageShift;
+        pageMask = (1L << pageShift) - 1;
+        regions = new Region[memory.size()];
+        long covered = 0;
+        for (int i = 0; i < regions.length; i++) {
+            MemoryRegion region = memory.get(i);
+            long start = Math.max(region.base() & ~pageMask, covered);
+            long end = Math.max(start, (region.end() + pageMask) & ~pageMask);
+            covered = end;
+            regions[i] = new Region(start, end, pageShift);
         }
+        bytes = MemorySegment.NULL.reinterpret(Long.MAX_VALUE, arena, null);
+        zeroPage = frame();
+    }
+
+    /// A new zeroed page.
+    private long frame() {
+        if (slabLeft == 0) {
+            slab = arena.allocate(SLAB, 1L << pageShift).address();
+            slabLeft = SLAB;
+        }
+        slabLeft -= 1L << pageShift;
+        return slab + slabLeft;
     }
 
     @Override
@@ -73,44 +83,64 @@ public final class Ram implements WritableMemory, AutoCloseable {
         return bytes;
     }
 
+    /// Also answers for pages that were never written: with a page of zeros, which is good until the next write.
     @Override
     public long offset(long address, long size) {
-        for (int i = 0; i < start.length; i++) {
-            if (address >= start[i] && address < end[i]) {
-                return size <= end[i] - address ? place[i] + (address - start[i]) : ABSENT;
-            }
+        long inPage = address & pageMask;
+        if (inPage + size > pageMask + 1) {
+            return ABSENT;
         }
-        Long page = devices.get(address >>> pageShift);
-        long inPage = address & (1L << pageShift) - 1;
-        return page == null || inPage + size > 1L << pageShift ? ABSENT : page + inPage;
+        Region region = region(address);
+        if (region == null) {
+            Long device = devices.get(address >>> pageShift);
+            return device == null ? ABSENT : device + inPage;
+        }
+        long page = (address - region.start) >>> pageShift;
+        long[] leaf = region.directory[(int) (page >>> LEAF_SHIFT)];
+        long frame = leaf == null ? 0 : leaf[(int) page & ((1 << LEAF_SHIFT) - 1)];
+        return (frame == 0 ? zeroPage : frame) + inPage;
     }
 
     @Override
     public long writable(long address, long size) {
-        return offset(address, size);
+        return (address & pageMask) + size > pageMask + 1 || offset(address, size) == ABSENT ? ABSENT : place(address);
     }
 
-    /// The place of an address of any kind; a page outside the regions gets memory now.
-    ///
-    /// @throws IllegalStateException if the reserve for such pages is used up
+    private @Nullable Region region(long address) {
+        for (Region region : regions) {
+            if (address >= region.start && address < region.end) {
+                return region;
+            }
+        }
+        return null;
+    }
+
+    /// The place of an address of any kind, to stay: its page has a frame from now on.
     long place(long address) {
-        long offset = offset(address, 1);
-        if (offset != ABSENT) {
-            return offset;
+        long inPage = address & pageMask;
+        Region region = region(address);
+        if (region == null) {
+            return devices.computeIfAbsent(address >>> pageShift, _ -> frame()) + inPage;
         }
-        if (nextDevice + (1L << pageShift) > bytes.byteSize()) {
-            throw new IllegalStateException("more than " + (DEVICE_BYTES >> 20) + " MiB touched outside of memory");
+        long page = (address - region.start) >>> pageShift;
+        int slot = (int) (page >>> LEAF_SHIFT);
+        long[] leaf = region.directory[slot];
+        if (leaf == null) {
+            leaf = new long[1 << LEAF_SHIFT];
+            region.directory[slot] = leaf;
         }
-        devices.put(address >>> pageShift, nextDevice);
-        nextDevice += 1L << pageShift;
-        return offset(address, 1);
+        int index = (int) page & ((1 << LEAF_SHIFT) - 1);
+        if (leaf[index] == 0) {
+            leaf[index] = frame();
+        }
+        return leaf[index] + inPage;
     }
 
     /// Raw load, no translation. An access may cross the end of a page.
     public long get(long address) {
-        long mask = (1L << pageShift) - 1;
-        if ((address & mask) + Long.BYTES <= mask + 1) {
-            return bytes.get(LE64, place(address));
+        long offset = offset(address, Long.BYTES);
+        if (offset != ABSENT) {
+            return bytes.get(LE64, offset);
         }
         long value = 0;
         for (int i = 0; i < Long.BYTES; i++) {
@@ -120,13 +150,13 @@ public final class Ram implements WritableMemory, AutoCloseable {
     }
 
     byte getByte(long address) {
-        return bytes.get(ValueLayout.JAVA_BYTE, place(address));
+        long offset = offset(address, 1);
+        return offset == ABSENT ? 0 : bytes.get(ValueLayout.JAVA_BYTE, offset);
     }
 
     /// Raw store, no translation. An access may cross the end of a page.
     public void set(long address, long value) {
-        long mask = (1L << pageShift) - 1;
-        if ((address & mask) + Long.BYTES <= mask + 1) {
+        if ((address & pageMask) + Long.BYTES <= pageMask + 1) {
             bytes.set(LE64, place(address), value);
             return;
         }

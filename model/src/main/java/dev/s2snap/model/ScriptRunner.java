@@ -23,6 +23,7 @@ public final class ScriptRunner implements AutoCloseable {
     private final List<Long> hypPagesHeld = new ArrayList<>();
     private SnapshotCall.@Nullable Variant forced;
     private @Nullable PkvmModel model;
+    private boolean borrowed;
     private int lineNumber;
 
     /// What the second CPU is going to do.
@@ -39,6 +40,16 @@ public final class ScriptRunner implements AutoCloseable {
         return this;
     }
 
+    /// Runs on a machine that is there already; the script then has no `cfg` and `init`, and [#close] leaves the machine
+    /// to its owner.
+    public ScriptRunner on(PkvmModel machine) {
+        model = machine;
+        borrowed = true;
+        config.pageShift = machine.config().pageShift();
+        machine.recorder(events);
+        return this;
+    }
+
     /// The machine, once the script has initialised it.
     public @Nullable PkvmModel model() {
         return model;
@@ -46,7 +57,7 @@ public final class ScriptRunner implements AutoCloseable {
 
     @Override
     public void close() {
-        if (model != null) {
+        if (model != null && !borrowed) {
             model.close();
         }
     }
@@ -257,7 +268,7 @@ public final class ScriptRunner implements AutoCloseable {
         AddressMap map = machine.addresses();
         Hypervisor el2 = machine.el2();
         Hypervisor.Layout layout = el2.layout();
-        Hypervisor.Sizes sizes = el2.sizes();
+        CarveoutSizes sizes = el2.sizes();
         PageTable host = el2.host.table();
         PageTable hyp = el2.hyp.table();
         long size = config.carveoutSize == -1 ? sizes.total() << config.pageShift : config.carveoutSize;
@@ -590,7 +601,7 @@ public final class ScriptRunner implements AutoCloseable {
             case "mcbuild" -> buildMemcache(ram, arguments);
             case "mksnap" -> buildStruct(machine, arguments);
             case "sizes" -> {
-                Hypervisor.Sizes sizes = machine.el2().sizes();
+                CarveoutSizes sizes = machine.el2().sizes();
                 print("sizes hyp_s1=" + sizes.hypStage1() + " host_s2=" + sizes.hostStage2() + " vmemmap="
                         + sizes.vmemmap() + " pgd_pages="
                         + machine.el2().host.table().geometry().rootPages());
