@@ -37,7 +37,7 @@ class ModelSourceTest {
 
     @Test
     void terabyteMachineIsDumpedWithoutTouchingItsMemory() {
-        assertThat(Run.of("dump", "model:ram=1T").succeeds().text()).contains("tables     2579", "findings   none");
+        assertThat(Run.of("dump", "model:ram=1T,ipa=48").succeeds().text()).contains("tables     2579", "findings   none");
     }
 
     @Test
@@ -77,7 +77,7 @@ class ModelSourceTest {
                 "model:granule=8K|granule=8K does not exist",
                 "model:regions=0|1 to 128 regions",
                 "model:regions=129|1 to 128 regions",
-                "model:ram=64M,regions=128|too many",
+                "model:ram=64M,regions=128,granule=64K|too many",
                 "model:touch=some|touch=some does not exist",
                 "model:seed=x|seed=x is no number",
                 "model:variant=v5|no snapshot variant 'v5'",
