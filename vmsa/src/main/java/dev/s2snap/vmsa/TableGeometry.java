@@ -25,6 +25,9 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
 
     private static final int MAX_CONCATENATED = 16;
 
+    /// VTCR_EL2.D128 (FEAT_D128).
+    private static final long VTCR_D128 = 1L << 38;
+
     public TableGeometry {
         if (granuleShift != 12 && granuleShift != 14 && granuleShift != 16) {
             throw new GeometryException("a granule of 2^" + granuleShift + " bytes does not exist");
@@ -58,17 +61,27 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
 
     /// Decodes VTCR_EL2 (D24.2): T0SZ 5:0, SL0 7:6, TG0 15:14, DS 32, SL2 33.
     ///
-    /// @throws GeometryException if TG0 is reserved or T0SZ, SL0 and TG0 contradict each other
+    /// @throws GeometryException if TG0 or the start level is reserved, T0SZ, SL0 and TG0 contradict each other, or the
+    ///     descriptors have 128 bits (FEAT_D128)
     public static TableGeometry ofVtcr(long vtcr) {
+        if ((vtcr & VTCR_D128) != 0) {
+            throw new GeometryException("VTCR_EL2.D128 = 1: tables of 128-bit descriptors are not read");
+        }
         int granuleShift = granuleShift((int) (vtcr >>> 14) & 3, "VTCR_EL2");
         boolean ds = (vtcr >>> 32 & 1) != 0;
         int sl0 = (int) (vtcr >>> 6) & 3;
         int sl2 = (int) (vtcr >>> 33) & 1;
         int startLevel;
         if (granuleShift == 12) {
-            // SL0 0, 1, 2 are levels 2, 1, 0; 3 is level 3 (FEAT_TTST); SL2:SL0 = 1:00 is level -1.
-            startLevel = ds && sl2 == 1 && sl0 == 0 ? -1 : sl0 == 3 ? 3 : 2 - sl0;
+            // SL0 0, 1, 2 are levels 2, 1, 0; 3 is level 3 (FEAT_TTST). With DS there is SL2: 1:00 is level -1.
+            if (ds && sl2 == 1 && sl0 != 0) {
+                throw new GeometryException("VTCR_EL2.SL2 = 1 with SL0 = " + sl0 + " is reserved");
+            }
+            startLevel = ds && sl2 == 1 ? -1 : sl0 == 3 ? 3 : 2 - sl0;
         } else {
+            if (granuleShift == 14 && sl0 == 3 && !ds) {
+                throw new GeometryException("VTCR_EL2.SL0 = 3 with 16K pages needs DS = 1");
+            }
             startLevel = 3 - sl0;
         }
         return new TableGeometry(
