@@ -253,7 +253,12 @@ final class CorrectedSnapshot implements SnapshotCall {
         return (address & pageSize - 1) == 0;
     }
 
+    /// Donates pages of one region. A page that is memory only in part is refused too: the base forgets who owns it when
+    /// it recycles the tables of devices.
     private int donate(long physical, long pages) {
+        if (!el2.regions.isRangeAllowedMemory(physical, physical + (pages << pageShift))) {
+            return Errno.EPERM;
+        }
         int error = memProtect.donateHyp(physical >>> pageShift, pages, this::admit);
         return error == 0 || error == Errno.ENOMEM ? error : Errno.EPERM;
     }
