@@ -17,7 +17,12 @@ final class EventCounter implements Recorder {
         TLBI_RANGE,
         TLBI_VMID,
         TLBI_VALE2IS,
-        TLBI_VAE2IS
+        TLBI_VAE2IS,
+        TLBI_IPA_NSH,
+        TLBI_VMID_NSH,
+        TLBI_ALL,
+        DC_CIVAC,
+        IC_IVAU
     }
 
     private final long[] counts = new long[Event.values().length];
@@ -113,6 +118,46 @@ final class EventCounter implements Recorder {
         count(Event.TLBI_VMID);
         if (tracing()) {
             print("TLBI_VMID " + owner(vmid));
+        }
+    }
+
+    @Override
+    public void tlbiIpaNonShareable(int vmid, long ipa, int level) {
+        count(Event.TLBI_IPA_NSH);
+        if (tracing()) {
+            print("TLBI_IPA_NSH " + owner(vmid) + " ipa=" + hex(ipa) + " level=" + level);
+        }
+    }
+
+    @Override
+    public void tlbiVmidNonShareable(int vmid) {
+        count(Event.TLBI_VMID_NSH);
+        if (tracing()) {
+            print("TLBI_VMID_NSH " + owner(vmid));
+        }
+    }
+
+    @Override
+    public void tlbiAll() {
+        count(Event.TLBI_ALL);
+        if (tracing()) {
+            print("TLBI_ALL");
+        }
+    }
+
+    @Override
+    public void cleanInvalidate(long physical, long bytes) {
+        count(Event.DC_CIVAC);
+        if (tracing()) {
+            print("DC_CIVAC pa=" + hex(physical) + " bytes=" + bytes);
+        }
+    }
+
+    @Override
+    public void invalidateInstructions(long physical, long bytes) {
+        count(Event.IC_IVAU);
+        if (tracing()) {
+            print("IC_IVAU pa=" + hex(physical) + " bytes=" + bytes);
         }
     }
 

@@ -126,6 +126,13 @@ public final class HostKernel {
         pages.free(lent.struct, 1);
     }
 
+    /// Creates a VM with `vcpus` vCPUs, by calls on `cpu`.
+    ///
+    /// @throws HostException if there is no memory or the hypervisor refuses; then the host has everything back
+    public HostVm createVm(Cpu cpu, int vcpus) {
+        return HostVm.create(model, pages, cpu, vcpus);
+    }
+
     /// Pages that the host has left.
     public long pagesAvailable() {
         return pages.available();

@@ -35,7 +35,8 @@ final class HypPool {
     private final long[] last;
     private long freePages;
 
-    /// Takes `pages` pages from physical address `start` on; the first `reserved` are in use already.
+    /// Takes `pages` pages from physical address `start` on, which nobody has used since power-on; the first `reserved`
+    /// are in use already.
     ///
     /// @param id tells the pools of a machine apart, from 0
     HypPool(
@@ -47,6 +48,22 @@ final class HypPool {
             long start,
             long pages,
             long reserved) {
+        this("pool " + id, map.ioBase() - ((long) (id + 1) << 12), memory, map, vmemmap, pageShift, start, pages);
+        for (long i = 0; i < reserved; i++) {
+            vmemmap.setRefcounted(start + (i << pageShift));
+        }
+        attachFresh(start + (reserved << pageShift));
+    }
+
+    private HypPool(
+            String name,
+            long headAddress,
+            El2Memory memory,
+            AddressMap map,
+            Vmemmap vmemmap,
+            int pageShift,
+            long start,
+            long pages) {
         this.memory = memory;
         this.map = map;
         this.vmemmap = vmemmap;
@@ -54,16 +71,34 @@ final class HypPool {
         this.start = start;
         this.end = start + (pages << pageShift);
         this.maxOrder = Math.min(maxOrder(pageShift), order(pages << pageShift, pageShift));
-        this.lock = new HypLock("pool " + id);
-        this.headAddress = map.ioBase() - ((long) (id + 1) << 12);
+        this.lock = new HypLock("pool " + name);
+        this.headAddress = headAddress;
         this.first = new long[maxOrder + 1];
         this.last = new long[maxOrder + 1];
         Arrays.fill(first, NO_PAGE);
         Arrays.fill(last, NO_PAGE);
-        for (long i = 0; i < reserved; i++) {
+    }
+
+    /// A pool of pages that somebody has used: each is given a reference, then put, which zeroes it.
+    ///
+    /// @param headAddress EL2 address of the list heads, 16 bytes for each order
+    static HypPool ofUsedPages(
+            String name,
+            long headAddress,
+            El2Memory memory,
+            AddressMap map,
+            Vmemmap vmemmap,
+            int pageShift,
+            long start,
+            long pages) {
+        HypPool pool = new HypPool(name, headAddress, memory, map, vmemmap, pageShift, start, pages);
+        for (long i = 0; i < pages; i++) {
             vmemmap.setRefcounted(start + (i << pageShift));
         }
-        attachFresh(start + (reserved << pageShift));
+        for (long i = 0; i < pages; i++) {
+            pool.put(start + (i << pageShift));
+        }
+        return pool;
     }
 
     /// Frees [from, end), which nobody has used since power-on. The kernel does it page by page, zeroing each; what

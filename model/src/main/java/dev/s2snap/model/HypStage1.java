@@ -12,7 +12,8 @@ final class HypStage1 {
     static final long RO = Stage2.R;
     static final long RX = Stage2.R | Stage2.X;
 
-    // Stage-1 leaf attributes (D8.3.2): AttrIndx 4:2 = 0 is Normal, AP[2:1] 7:6, SH 9:8, AF 10, XN 54.
+    // Stage-1 leaf attributes (D8.3.2): AttrIndx 4:2 = 0 is Normal, 4 Device-nGnRE, AP[2:1] 7:6, SH 9:8, AF 10, XN 54.
+    private static final long DEVICE_ATTRIBUTES = 4 << 2;
     private static final long AP_READ_ONLY = 2 << 6;
     private static final long AP_EL1_RES1 = 1 << 6;
     private static final long SH_INNER = 3 << 8;
@@ -32,7 +33,14 @@ final class HypStage1 {
         return table;
     }
 
+    /// Leaf attributes for `prot`, or -EINVAL for what EL2 never maps: without R, writable and executable, executable
+    /// devices.
     private long attributes(long prot) {
+        boolean device = (prot & Stage2.DEVICE) != 0;
+        boolean executable = (prot & Stage2.X) != 0;
+        if ((prot & Stage2.R) == 0 || (executable && (device || (prot & Stage2.W) != 0))) {
+            return Errno.EINVAL;
+        }
         // AP[1] is RES1 in the EL2 regime, and means access from EL0 in the EL2&0 regime.
         long attributes = Descriptor.AF | (prot & Descriptor.SOFTWARE) | (hvhe ? 0 : AP_EL1_RES1);
         if (!table.geometry().lpa2()) {
@@ -41,8 +49,11 @@ final class HypStage1 {
         if ((prot & Stage2.W) == 0) {
             attributes |= AP_READ_ONLY;
         }
-        if ((prot & Stage2.X) == 0) {
+        if (!executable) {
             attributes |= XN;
+        }
+        if (device) {
+            attributes |= DEVICE_ATTRIBUTES;
         }
         return attributes;
     }
@@ -50,6 +61,9 @@ final class HypStage1 {
     /// Maps [address, address + size) to physical memory from `physical` on, in blocks where both are aligned.
     int map(long address, long size, long physical, long prot) {
         long attributes = attributes(prot);
+        if (attributes < 0) {
+            return (int) attributes;
+        }
         int error = table.walk(address, size, PageTable.LEAF, (walk, entry, old, level, at, _) -> {
             long target = physical + (at - walk.start);
             if (table.blockSupported(level, at, walk.end, target)) {

@@ -29,6 +29,7 @@ final class Hypervisor {
     final Stage2 host;
     final HypStage1 hyp;
     final MemProtect memProtect;
+    final GuestVms guests;
 
     private final CarveoutSizes sizes;
     private final int pageShift;
@@ -38,6 +39,8 @@ final class Hypervisor {
     private long ioBase;
     private long vtcr;
     private boolean finalised;
+    private boolean protectedMode;
+    private @Nullable Recorder recorder;
 
     /// Where the slices lie, and how many pages the stage 1 used before its pool existed.
     record Layout(
@@ -74,12 +77,20 @@ final class Hypervisor {
                         null));
         hyp = new HypStage1(new PageTable(memory, pageShift), memory, config.hvhe);
         memProtect = new MemProtect(this);
+        guests = new GuestVms(this);
         ioBase = map.ioBase();
     }
 
-    void recorder(@Nullable Recorder recorder) {
-        host.table().recorder = recorder;
-        hyp.table().recorder = recorder;
+    void recorder(@Nullable Recorder value) {
+        recorder = value;
+        host.table().recorder = value;
+        hyp.table().recorder = value;
+        guests.recorder(value);
+    }
+
+    @Nullable
+    Recorder recorder() {
+        return recorder;
     }
 
     HypPool hostPool() {
@@ -99,9 +110,35 @@ final class Hypervisor {
         return vtcr;
     }
 
+    /// Whether initialisation has got so far that there is a stage 1.
+    boolean started() {
+        return hyp.table().root() != 0;
+    }
+
     /// Whether initialisation has succeeded.
     boolean finalised() {
         return finalised;
+    }
+
+    /// The static key `kvm_protected_mode_initialized`.
+    boolean protectedMode() {
+        return protectedMode;
+    }
+
+    /// Sets the static key. It is the host that does this, between initialisation and the first CPU's prot_finalize.
+    void protect() {
+        protectedMode = true;
+    }
+
+    /// Physical address of the VM table, 0 before there is one: it is the last thing that initialisation makes.
+    long vmTable() {
+        Layout slices = layout;
+        return finalised && slices != null ? slices.vmTable() : 0;
+    }
+
+    /// Table pages from `pool`.
+    PageTable.Pages pagesOf(HypPool pool) {
+        return new PoolPages(pool);
     }
 
     private static <T> T live(@Nullable T part) {
@@ -126,15 +163,22 @@ final class Hypervisor {
 
     // Initialisation.
 
-    /// The init hypercall.
+    /// The init hypercall, with the carve-out of the configuration.
     ///
     /// @return 0 or an errno
     int init() {
-        long size = config.carveoutSize == -1 ? sizes.total() << pageShift : config.carveoutSize;
-        if ((config.carveout & pageSize - 1) != 0 || (size & pageSize - 1) != 0) {
+        return init(config.carveout, config.carveoutSize == -1 ? sizes.total() << pageShift : config.carveoutSize);
+    }
+
+    /// The init hypercall.
+    ///
+    /// @param base physical address of the carve-out
+    /// @return 0 or an errno: -EINVAL if the carve-out is not whole pages, -ENOMEM if it is too small
+    int init(long base, long size) {
+        if ((base & pageSize - 1) != 0 || (size & pageSize - 1) != 0) {
             return Errno.EINVAL;
         }
-        EarlyAllocator carveout = new EarlyAllocator(pageShift, config.carveout, size);
+        EarlyAllocator carveout = new EarlyAllocator(pageShift, base, size);
         long vmemmapSlice = carveout.allocate(sizes.vmemmap());
         long vmTable = carveout.allocate(sizes.vmTable());
         long hypSlice = carveout.allocate(sizes.hypStage1());
@@ -145,7 +189,7 @@ final class Hypervisor {
         }
         EarlyAllocator early = new EarlyAllocator(pageShift, hypSlice, sizes.hypStage1() << pageShift);
         List<Long> stackTops = new ArrayList<>();
-        int error = buildStage1(early, vmemmapSlice, size, stackTops);
+        int error = buildStage1(early, vmemmapSlice, new ModelConfig.Range(base, size), stackTops);
         if (error != 0) {
             return error;
         }
@@ -154,7 +198,7 @@ final class Hypervisor {
         return finalise(hypSlice, hostSlice, early.pagesUsed(), stackTops);
     }
 
-    private int buildStage1(EarlyAllocator early, long vmemmapSlice, long carveoutSize, List<Long> stackTops) {
+    private int buildStage1(EarlyAllocator early, long vmemmapSlice, ModelConfig.Range carveout, List<Long> stackTops) {
         PageTable.Pages pages = new PageTable.Pages() {
             @Override
             public long allocate() {
@@ -191,7 +235,7 @@ final class Hypervisor {
         mapping.linear(config.text, HypStage1.RX);
         mapping.linear(config.rodata, HypStage1.RO);
         mapping.linear(config.bss, HypStage1.RW);
-        mapping.linear(new ModelConfig.Range(config.carveout, carveoutSize), HypStage1.RW);
+        mapping.linear(carveout, HypStage1.RW);
         for (int cpu = 0; cpu < config.cpus; cpu++) {
             long area = config.percpu.base() + cpu * roundUp(config.percpu.size());
             mapping.linear(new ModelConfig.Range(area, config.percpu.size()), HypStage1.RW);
@@ -244,6 +288,30 @@ final class Hypervisor {
         long start = ioBase + alignment - 1 & -alignment;
         ioBase = start + size;
         return start;
+    }
+
+    /// `__pkvm_create_private_mapping`: takes addresses of the private range for [physical, physical + size), rounded
+    /// out to pages, and maps them. The specification has the range and its end, not the errors. Here: -ENOMEM where
+    /// the range is empty or would reach the vmemmap, else that of the mapping, and then the addresses are gone all
+    /// the same.
+    ///
+    /// @param prot R, W, X, DEVICE
+    /// @return the EL2 address of `physical`, or an errno; -ERANGE before initialisation, as all walks
+    long createPrivateMapping(long physical, long size, long prot) {
+        if (!started()) {
+            return Errno.ERANGE;
+        }
+        long offset = physical & pageSize - 1;
+        long left = map.vmemmapBase() - ioBase;
+        long bytes = roundUp(size + offset);
+        if (size == 0 || Long.compareUnsigned(size, left) > 0 || bytes > left) {
+            return Errno.ENOMEM;
+        }
+        hypLock.lock();
+        long start = allocatePrivate(bytes, pageSize);
+        int error = hyp.map(start, bytes, physical - offset, prot);
+        hypLock.unlock();
+        return error != 0 ? error : start + offset;
     }
 
     private int finalise(long hypSlice, long hostSlice, long earlyUsed, List<Long> stackTops) {

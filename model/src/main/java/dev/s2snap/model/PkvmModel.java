@@ -140,11 +140,24 @@ public final class PkvmModel implements Machine, AutoCloseable {
     ///
     /// @return 0 or an errno
     public int init() {
-        Integer result = atEl2(el2::init);
+        Integer result = atEl2(this::bringUp);
         if (result == null) {
             throw new IllegalStateException("panic during initialisation: " + panic);
         }
         return result;
+    }
+
+    /// All of initialisation, at EL2: afterwards the static key is set and every CPU has its prot_finalize behind it.
+    /// Nothing of the latter is recorded. Step by step the same is done by hypercalls: 2, then 8 on each CPU.
+    ///
+    /// @return 0 or an errno
+    int bringUp() {
+        int error = el2.init();
+        if (error == 0) {
+            el2.protect();
+            cpus.forEach(Cpu::enableStage2);
+        }
+        return error;
     }
 
     /// A hypercall from the host on `cpu`, with what its registers hold.
@@ -158,11 +171,14 @@ public final class PkvmModel implements Machine, AutoCloseable {
                 != null;
     }
 
-    // The host's accesses.
+    // The host's accesses: CPU 0's. Until its stage 2 is on, they go straight to memory.
 
     /// Where the host's access to `address` goes, or -1 if its stage 2 does not allow it. Bits 7:6 of a stage-2
     /// descriptor, S2AP, are the permissions (D8.4.2).
     private long hostTranslate(long address, boolean write) {
+        if (!cpus.getFirst().stage2()) {
+            return address;
+        }
         long needed = write ? 1 << 7 : 1 << 6;
         return hostTable().translate(address) instanceof Translation.Mapped(var _, int _, long descriptor, long output)
                         && (descriptor & needed) != 0
@@ -236,12 +252,14 @@ public final class PkvmModel implements Machine, AutoCloseable {
         // VMIDBits 7:4, VH 11:8, XNX 31:28 (none); FWB 43:40.
         values.put("ID_AA64MMFR1_EL1", (config.vmid16 ? 2L << 4 : 0) | (config.hvhe ? 1L << 8 : 0));
         values.put("ID_AA64MMFR2_EL1", config.fwb ? 1L << 40 : 0);
-        boolean on = el2.finalised();
+        boolean on = cpus.getFirst().stage2();
         // HCR_EL2: VM 0, RW 31, E2H 34.
         values.put("HCR_EL2", (on ? MachineTables.HCR_VM : 0) | 1L << 31 | (config.hvhe ? MachineTables.HCR_E2H : 0));
         if (on) {
             values.put("VTTBR_EL2", vttbr(el2.host.table().root()));
             values.put("VTCR_EL2", el2.vtcr());
+        }
+        if (el2.finalised()) {
             values.put("TTBR0_EL2", vttbr(el2.hyp.table().root()));
             values.put("TCR_EL2", el2.tcr());
             // Attribute 0 Normal write-back, 2 Normal non-cacheable, 4 Device-nGnRE: Linux' MAIR_EL2.

@@ -21,6 +21,8 @@ import org.jspecify.annotations.Nullable;
 public final class Ram implements WritableMemory, AutoCloseable {
     private static final long SLAB = 1L << 20;
 
+    private static final int DEVICE_PAGES = 1 << 16;
+
     /// Pages of one leaf of the directory.
     private static final int LEAF_SHIFT = 12;
 
@@ -116,10 +118,15 @@ public final class Ram implements WritableMemory, AutoCloseable {
     }
 
     /// The place of an address of any kind, to stay: its page has a frame from now on.
+    ///
+    /// @throws IllegalStateException if more than 65536 pages outside of the regions were touched
     long place(long address) {
         long inPage = address & pageMask;
         Region region = region(address);
         if (region == null) {
+            if (devices.size() >= DEVICE_PAGES && !devices.containsKey(address >>> pageShift)) {
+                throw new IllegalStateException("more than " + DEVICE_PAGES + " pages touched outside of memory");
+            }
             return devices.computeIfAbsent(address >>> pageShift, _ -> frame()) + inPage;
         }
         long page = (address - region.start) >>> pageShift;

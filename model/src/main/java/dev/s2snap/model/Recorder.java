@@ -31,6 +31,18 @@ public interface Recorder {
     /// Invalidation of everything of a VMID, with its barriers.
     default void tlbiVmid(int vmid) {}
 
+    /// The same on this CPU only.
+    default void tlbiVmidNonShareable(int vmid) {}
+
+    /// Invalidation of everything of all VMIDs, with its barriers.
+    default void tlbiAll() {}
+
+    /// Data cache clean and invalidate to the point of coherency.
+    default void cleanInvalidate(long physical, long bytes) {}
+
+    /// Instruction cache invalidation to the point of unification.
+    default void invalidateInstructions(long physical, long bytes) {}
+
     /// Invalidation by VA at EL2.
     ///
     /// @param leaf VALE2IS, else VAE2IS

@@ -70,7 +70,7 @@ public final class ScriptRunner implements AutoCloseable {
             lineNumber++;
             if (line.startsWith(">")) {
                 out.accept(line);
-                execute(line.substring(1).strip());
+                executeChecked(line.substring(1).strip());
             } else if (line.startsWith("#") || line.isBlank()) {
                 out.accept(line);
             } else if (!line.startsWith("<")) {
@@ -140,6 +140,17 @@ public final class ScriptRunner implements AutoCloseable {
         }
     }
 
+    /// What a machine cannot be made of, and what it does not model, is an error of the line that asks for it.
+    private void executeChecked(String line) throws ScriptException {
+        try {
+            execute(line);
+        } catch (ArmedException e) {
+            throw e.script;
+        } catch (UnsupportedOperationException | IllegalStateException | IllegalArgumentException e) {
+            throw new ScriptException(lineNumber, String.valueOf(e.getMessage()));
+        }
+    }
+
     private void execute(String line) throws ScriptException {
         Arguments arguments = new Arguments(line);
         switch (arguments.operation) {
@@ -166,7 +177,7 @@ public final class ScriptRunner implements AutoCloseable {
         }
         String key = arguments.word();
         switch (key) {
-            case "page_shift" -> config.pageShift = arguments.small(12, 16);
+            case "page_shift" -> config.pageShift = oneOf(arguments.small(12, 16), 12, 14, 16);
             case "parange" -> config.paRange = oneOf(arguments.small(32, 52), 32, 36, 40, 42, 44, 48, 52);
             case "region" -> region(arguments);
             case "carveout" -> {
@@ -233,7 +244,10 @@ public final class ScriptRunner implements AutoCloseable {
     }
 
     private void init(Arguments arguments) throws ScriptException {
-        boolean none = arguments.more() && arguments.word().equals("none");
+        boolean none = arguments.more();
+        if (none && !arguments.word().equals("none")) {
+            throw new ScriptException(lineNumber, "init takes 'none' or nothing");
+        }
         arguments.end();
         if (model != null) {
             throw new ScriptException(lineNumber, "init twice");
@@ -253,7 +267,7 @@ public final class ScriptRunner implements AutoCloseable {
             print("ret 0");
             return;
         }
-        Integer result = machine.atEl2(machine.el2()::init);
+        Integer result = machine.atEl2(machine::bringUp);
         if (result == null) {
             printPanic(machine);
             return;
@@ -346,10 +360,6 @@ public final class ScriptRunner implements AutoCloseable {
         }
         try {
             operate(machine, arguments);
-        } catch (ArmedException e) {
-            throw e.script;
-        } catch (UnsupportedOperationException | IllegalStateException e) {
-            throw new ScriptException(lineNumber, String.valueOf(e.getMessage()));
         } finally {
             machine.el2().hostLock.onRelease(null);
         }
@@ -362,7 +372,10 @@ public final class ScriptRunner implements AutoCloseable {
             if (!query(machine, arguments)) {
                 operate(machine, arguments);
             }
-        } catch (ScriptException e) {
+        } catch (ScriptException
+                | UnsupportedOperationException
+                | IllegalStateException
+                | IllegalArgumentException e) {
             throw new ArmedException(new ScriptException(other.line, String.valueOf(e.getMessage())));
         }
         HypPanic panic = machine.panic();
@@ -611,7 +624,11 @@ public final class ScriptRunner implements AutoCloseable {
             case "dump" -> new StateDump(machine, this::print).dump();
             case "events" -> print(events.take());
             case "trace" -> {
-                boolean on = arguments.word().equals("on");
+                String word = arguments.word();
+                boolean on = word.equals("on");
+                if (!on && !word.equals("off")) {
+                    throw new ScriptException(lineNumber, "trace takes 'on' or 'off', not '" + word + "'");
+                }
                 events.trace(on ? this::print : null);
             }
             default -> {
@@ -690,7 +707,7 @@ public final class ScriptRunner implements AutoCloseable {
 
     private void buildMemcache(Ram ram, Arguments arguments) throws ScriptException {
         long page = arguments.number();
-        long count = arguments.number();
+        long count = arguments.small(0, 1 << 24);
         long stride = arguments.more() ? arguments.number() : 1;
         long head = arguments.more() ? arguments.number() : 0;
         for (long i = 0; i < count; i++) {

@@ -7,6 +7,7 @@ import dev.s2snap.vmsa.TableGeometry;
 import dev.s2snap.vmsa.Translation;
 import dev.s2snap.vmsa.TranslationTable;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -163,14 +164,27 @@ final class StateDump {
 
     /// Refcount in bits 15:0 and order in 31:16, or -1 where the vmemmap has no page.
     private long hypPage(long address) {
-        TranslationTable table = el2.memory.table();
-        if (table != null
-                && table.translate(el2.vmemmap.entry(address))
-                        instanceof Translation.Mapped(var _, int _, long _, long output)) {
-            return ram.get(output & ~7L) >>> ((output & 4) * 8) & 0xffff_ffffL;
+        long entry = el2.vmemmap.entry(address);
+        long page = entry & -model.config().pageSize();
+        if (page != vmemmapPage) {
+            TranslationTable table = el2.memory.table();
+            vmemmapPage = page;
+            vmemmapPlace = table != null && table.translate(page) instanceof Translation.Mapped mapped
+                    ? ram.offset(mapped.output(), model.config().pageSize())
+                    : PhysicalMemory.ABSENT;
         }
-        return -1;
+        if (vmemmapPlace == PhysicalMemory.ABSENT) {
+            return -1;
+        }
+        return ram.bytes().get(LE32, vmemmapPlace + (entry - page)) & 0xffff_ffffL;
     }
+
+    private static final ValueLayout.OfInt LE32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    /// The page of the vmemmap that was looked at last, and its place.
+    private long vmemmapPage = -1;
+
+    private long vmemmapPlace;
 
     private byte[] pools(boolean print) {
         Words words = new Words();

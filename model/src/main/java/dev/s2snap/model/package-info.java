@@ -10,9 +10,11 @@
 /// - [Vmemmap], [HypPool], [EarlyAllocator]: struct hyp_page, the buddy allocator, the boot-time one.
 /// - [PageTable], [Stage2], [HypStage1]: the generic walker, and the operations on the two kinds of tables.
 /// - [MemProtect]: page states and ownership: share, unshare, donate, host faults.
-/// - [Hypervisor]: all of EL2's state, and its initialisation. [Hypercalls]: SMCCC dispatch.
+/// - [GuestVms]: VMs and vCPUs, from creation to teardown. [VmStructs]: where their words lie.
+/// - [Hypervisor]: all of EL2's state, and its initialisation. [Hypercall]: the table of calls. [Hypercalls]: SMCCC
+/// dispatch.
 /// - [SnapshotCall]: [PostedSnapshot] is v4 as posted; [CorrectedSnapshot] is what it should have been.
-/// - [HostKernel]: the caller's side.
+/// - [HostKernel], [HostVm]: the caller's side, of the snapshot and of VMs.
 ///
 /// Everything that EL2 would panic on ends in [HypPanic], which [PkvmModel] turns into a final state.
 @NullMarked
