@@ -179,7 +179,7 @@ final class ModelSource {
         int unit = text.isEmpty() ? -1 : "KMGT".indexOf(Character.toUpperCase(text.charAt(text.length() - 1)));
         try {
             String digits = unit < 0 ? text : text.substring(0, text.length() - 1);
-            return Math.multiplyExact(Long.parseLong(digits), 1L << 10 * (unit + 1));
+            return Math.multiplyExact(Long.parseLong(digits), 1L << (10 * (unit + 1)));
         } catch (NumberFormatException | ArithmeticException e) {
             throw wrong(key + "=" + text + " is no size; write 128M or 4G");
         }
