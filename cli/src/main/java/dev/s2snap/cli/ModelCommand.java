@@ -23,8 +23,9 @@ import picocli.CommandLine.TypeConversionException;
 /// `s2snap model`: runs scripts on the executable pKVM.
 @Command(
         name = "model",
-        description = "Runs scripts in the vector language on the executable pKVM and prints the transcripts: the script"
-                + " with what the machine answered. A recorded vector is a script; its transcript is the vector.",
+        description =
+                "Runs scripts in the vector language on the executable pKVM and prints the transcripts: the script"
+                        + " with what the machine answered. A recorded vector is a script; its transcript is the vector.",
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         footer = {
@@ -102,14 +103,16 @@ final class ModelCommand implements Callable<Integer> {
         }
         for (int i = 0; i < files.size(); i++) {
             Path script = scripts.get(i);
-            AtomicFile.write(files.get(i), out -> run(script, line -> {
-                try {
-                    out.write(line.getBytes(StandardCharsets.UTF_8));
-                    out.write('\n');
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
-            }));
+            AtomicFile.write(
+                    files.get(i),
+                    out -> run(script, line -> {
+                        try {
+                            out.write(line.getBytes(StandardCharsets.UTF_8));
+                            out.write('\n');
+                        } catch (IOException e) {
+                            throw new UncheckedIOException(e);
+                        }
+                    }));
         }
         return Main.DONE;
     }

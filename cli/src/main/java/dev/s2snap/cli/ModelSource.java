@@ -44,14 +44,16 @@ final class ModelSource {
 
     private ModelSource(String source) {
         this.source = source;
-        String[] list =
-                source.equals(NAME) ? new String[0] : source.substring(NAME.length() + 1).split(",", -1);
+        String[] list = source.equals(NAME)
+                ? new String[0]
+                : source.substring(NAME.length() + 1).split(",", -1);
         for (String setting : list) {
             int equals = setting.indexOf('=');
             String key = equals < 0 ? setting : setting.substring(0, equals);
             if (equals < 0 || !KEYS.contains(key)) {
-                throw wrong("'" + setting + "' is no setting; there are ram, ipa, granule, regions, variant, touch, seed"
-                        + " and script, as in model:ram=4G,touch=pages");
+                throw wrong(
+                        "'" + setting + "' is no setting; there are ram, ipa, granule, regions, variant, touch, seed"
+                                + " and script, as in model:ram=4G,touch=pages");
             }
             if (settings.put(key, setting.substring(equals + 1)) != null) {
                 throw wrong(key + " is given twice; leave one out");
@@ -157,7 +159,8 @@ final class ModelSource {
             case "boot" -> Touch.BOOT;
             case "pages" -> Touch.PAGES;
             case "random" -> Touch.RANDOM;
-            default -> throw wrong("touch=" + settings.get("touch") + " does not exist; it is none, boot, pages or random");
+            default ->
+                throw wrong("touch=" + settings.get("touch") + " does not exist; it is none, boot, pages or random");
         };
     }
 

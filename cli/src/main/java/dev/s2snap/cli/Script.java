@@ -36,7 +36,10 @@ record Script(Path file, String text) {
             }
             return new Script(
                     file,
-                    StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString());
+                    StandardCharsets.UTF_8
+                            .newDecoder()
+                            .decode(ByteBuffer.wrap(bytes))
+                            .toString());
         } catch (NoSuchFileException e) {
             throw new CaptureException(file + ": there is no such script; check the name", e);
         } catch (AccessDeniedException e) {

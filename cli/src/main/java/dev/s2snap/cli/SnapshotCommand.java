@@ -24,7 +24,8 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-/// `s2snap snapshot`: a consistent snapshot, of a model through the hypercall, of other machines by reading them at rest.
+/// `s2snap snapshot`: a consistent snapshot, of a model through the hypercall, of other machines by reading them at
+/// rest.
 @Command(
         name = "snapshot",
         description = "Takes a snapshot of a machine's tables and prints the host's. On the model it makes the"
@@ -50,7 +51,10 @@ final class SnapshotCommand implements Callable<Integer> {
             description = "'model', an ELF core of the machine's memory, or a capture. Default: ${DEFAULT-VALUE}.")
     private String source = "model";
 
-    @Option(names = "-o", paramLabel = "FILE", description = "Keep a capture in this file, which any later command reads.")
+    @Option(
+            names = "-o",
+            paramLabel = "FILE",
+            description = "Keep a capture in this file, which any later command reads.")
     private @Nullable Path file;
 
     @Option(
@@ -129,6 +133,7 @@ final class SnapshotCommand implements Callable<Integer> {
                 return selector;
             }
         }
-        throw new NoAnswerException("no table of this machine is known: " + machine.host().provenance());
+        throw new NoAnswerException(
+                "no table of this machine is known: " + machine.host().provenance());
     }
 }

@@ -68,7 +68,8 @@ final class SnapshotStory {
         Lent lent = host.allocate();
         line("      struct     " + pages(1) + hex(lent.struct()));
         line("      PGD        " + pages(lent.pgdPages()) + hex(lent.pgd()));
-        line("      memcache   " + pages(lent.list().size()) + "list from " + hex(lent.list().getFirst()));
+        line("      memcache   " + pages(lent.list().size()) + "list from "
+                + hex(lent.list().getFirst()));
         line("      used pages " + pages(lent.arrayPages()) + hex(lent.array()));
         owners("      ", lent);
         line("(2) invoke the __pkvm_host_stage2_snapshot(snapshot) interface");
@@ -119,7 +120,8 @@ final class SnapshotStory {
 
     private void owners(String indent, Lent lent) {
         for (Map.Entry<Ownership, Integer> entry : host.owners(lent).entrySet()) {
-            line(indent + entry.getValue() + " pages: host " + words(entry.getKey().host()) + ", hyp "
+            line(indent + entry.getValue() + " pages: host "
+                    + words(entry.getKey().host()) + ", hyp "
                     + words(entry.getKey().hyp()));
         }
     }
@@ -133,11 +135,12 @@ final class SnapshotStory {
         copied.host = Fact.known(copy, "the snapshot");
         long used = host.pagesUsed(lent);
         LeafRuns.Result runs = LeafRuns.of(copy);
-        line("    read the copy: root at " + hex(copy.root()) + ", " + used + " of " + lent.list().size()
-                + " memcache pages used");
+        line("    read the copy: root at " + hex(copy.root()) + ", " + used + " of "
+                + lent.list().size() + " memcache pages used");
         line("      " + runs.counts().total(TableCounts.Kind.TABLES) + " tables, "
                 + runs.counts().total(TableCounts.Kind.LEAVES) + " leaves, "
-                + runs.counts().total(TableCounts.Kind.ANNOTATED) + " annotations, in " + runs.runs().size()
+                + runs.counts().total(TableCounts.Kind.ANNOTATED) + " annotations, in "
+                + runs.runs().size()
                 + " runs; the lent pages are in it as the hypervisor's");
         if (reading != null) {
             TextDump.write(TableDump.of(reading, TableSelector.HOST), dump);

@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
 
 /// From what the user wrote for SOURCE to a machine. Files are recognised by their content, never by their name.
 final class Sources {
-    private static final String UNDERSTOOD = "; what is understood is an ELF core of the machine's memory, a capture, or 'model'";
+    private static final String UNDERSTOOD =
+            "; what is understood is an ELF core of the machine's memory, a capture, or 'model'";
 
     /// How many runs of memory are listed one by one.
     private static final int LISTED_SEGMENTS = 32;

@@ -53,8 +53,8 @@ class JavaApiTest {
 
     @Test
     void documentShowsWhatRunsHere() throws IOException {
-        List<String> source = Files.readAllLines(
-                Path.of("src", "test", "java", "dev", "s2snap", "cli", "JavaApiTest.java"));
+        List<String> source =
+                Files.readAllLines(Path.of("src", "test", "java", "dev", "s2snap", "cli", "JavaApiTest.java"));
         String document = Files.readString(Path.of("..", "docs", "java-api.md"));
         for (String name : List.of("model", "capture")) {
             int start = source.indexOf("        // example: " + name) + 1;

@@ -17,8 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ModelCommandTest {
     private static final Path SEED = Path.of("..", "samples", "seed.txt");
 
-    private static final String MACHINE =
-            """
+    private static final String MACHINE = """
             > cfg page_shift 12
             > cfg region 0x40000000 0x8000000 0
             > cfg carveout 0x46000000
@@ -35,7 +34,9 @@ class ModelCommandTest {
     @ParameterizedTest
     @ValueSource(strings = {"posted", "corrected"})
     void sampleOfTheSeedIsItsOwnTranscriptInBothVariants(String variant) throws IOException {
-        assertThat(Run.of("model", "--variant", variant, "--script", SEED).succeeds().text())
+        assertThat(Run.of("model", "--variant", variant, "--script", SEED)
+                        .succeeds()
+                        .text())
                 .isEqualTo(Files.readString(SEED));
     }
 
@@ -69,8 +70,11 @@ class ModelCommandTest {
     void variantOfTheCommandLineWinsOverTheScripts() throws IOException {
         Path file = script("> cfg variant posted\n> cfg debug 0\n" + MACHINE + "> hvc 0 0xc600001c 0x1000\n");
 
-        assertThat(Run.of("model", "--script", file).succeeds().text()).endsWith("< 0xffffffffffffffff 0x1000 0x0 0x0\n");
-        assertThat(Run.of("model", "--variant", "corrected", "--script", file).succeeds().text())
+        assertThat(Run.of("model", "--script", file).succeeds().text())
+                .endsWith("< 0xffffffffffffffff 0x1000 0x0 0x0\n");
+        assertThat(Run.of("model", "--variant", "corrected", "--script", file)
+                        .succeeds()
+                        .text())
                 .endsWith("< 0xffffffffffffffff 0xffffffffffffffa1 0x0 0x0\n");
     }
 
@@ -84,13 +88,16 @@ class ModelCommandTest {
         "'> cfg page_shift 12',5,cfg after init",
         "'> hvc 7 0',5,hvc takes a number from 0 to 1",
     })
-    void scriptErrorIsOneLineWithFileAndLineAndLeavesNoFile(String line, int number, String message) throws IOException {
+    void scriptErrorIsOneLineWithFileAndLineAndLeavesNoFile(String line, int number, String message)
+            throws IOException {
         Path file = script(MACHINE + line + "\n");
         Path out = folder.resolve("out");
 
         Run run = Run.of("model", "--script", file, "-o", out);
 
-        assertThat(run.isRefused().err()).startsWith("s2snap: " + file + ":" + number + ": ").contains(message);
+        assertThat(run.isRefused().err())
+                .startsWith("s2snap: " + file + ":" + number + ": ")
+                .contains(message);
         try (var files = Files.list(out)) {
             assertThat(files).isEmpty();
         }
@@ -98,7 +105,9 @@ class ModelCommandTest {
 
     @Test
     void unreadableScriptsAreRefused() throws IOException {
-        assertThat(Run.of("model", "--script", folder.resolve("none")).isRefused().err())
+        assertThat(Run.of("model", "--script", folder.resolve("none"))
+                        .isRefused()
+                        .err())
                 .contains("there is no such script");
         Path damaged = Files.write(folder.resolve("damaged"), new byte[] {0x1f, (byte) 0x8b, 8, 0});
         assertThat(Run.of("model", "--script", damaged).isRefused().err()).contains("cannot be read");

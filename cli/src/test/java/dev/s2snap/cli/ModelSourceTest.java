@@ -37,14 +37,17 @@ class ModelSourceTest {
 
     @Test
     void terabyteMachineIsDumpedWithoutTouchingItsMemory() {
-        assertThat(Run.of("dump", "model:ram=1T,ipa=48").succeeds().text()).contains("tables     2579", "findings   none");
+        assertThat(Run.of("dump", "model:ram=1T,ipa=48").succeeds().text())
+                .contains("tables     2579", "findings   none");
     }
 
     @Test
     void sameSourceIsTheSameMachineAndAnotherSeedIsNot() {
         String first = Run.of("dump", "model:touch=random,seed=3").succeeds().text();
-        assertThat(Run.of("dump", "model:touch=random,seed=3").succeeds().text()).isEqualTo(first);
-        assertThat(Run.of("dump", "model:touch=random,seed=4").succeeds().text()).isNotEqualTo(first);
+        assertThat(Run.of("dump", "model:touch=random,seed=3").succeeds().text())
+                .isEqualTo(first);
+        assertThat(Run.of("dump", "model:touch=random,seed=4").succeeds().text())
+                .isNotEqualTo(first);
     }
 
     @Test

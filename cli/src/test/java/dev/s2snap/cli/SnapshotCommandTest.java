@@ -49,9 +49,10 @@ class SnapshotCommandTest {
 
         assertThat(Run.of("dump", capture, "--table", table).succeeds().text())
                 .isEqualTo(Run.of("dump", "model", "--table", table).succeeds().text());
-        assertThat(withoutSource(Run.of("dump", capture, "--table", table, "--format", "json").succeeds()))
-                .isEqualTo(withoutSource(
-                        Run.of("dump", "model", "--table", table, "--format", "json").succeeds()));
+        assertThat(withoutSource(Run.of("dump", capture, "--table", table, "--format", "json")
+                        .succeeds()))
+                .isEqualTo(withoutSource(Run.of("dump", "model", "--table", table, "--format", "json")
+                        .succeeds()));
         try (var files = Files.list(folder)) {
             assertThat(files).containsExactly(capture);
         }
@@ -64,7 +65,8 @@ class SnapshotCommandTest {
     @Test
     void realMachineIsReadAtRestAndItsCaptureNeedsNoRegisters() {
         Path capture = folder.resolve("npvm.s2snap");
-        Run run = Run.of("snapshot", Run.core("npvm"), "--regs", Run.registers("npvm"), "-o", capture).succeeds();
+        Run run = Run.of("snapshot", Run.core("npvm"), "--regs", Run.registers("npvm"), "-o", capture)
+                .succeeds();
 
         assertThat(run.text()).contains("read at rest: ", "tables: host, hyp, guest:0", "capture: " + capture);
         assertThat(Run.of("dump", capture).succeeds().text())

@@ -253,7 +253,8 @@ final class CorrectedSnapshot implements SnapshotCall {
         return (address & pageSize - 1) == 0;
     }
 
-    /// Donates pages of one region. A page that is memory only in part is refused too: the base forgets who owns it when
+    /// Donates pages of one region. A page that is memory only in part is refused too: the base forgets who owns it
+    /// when
     /// it recycles the tables of devices.
     private int donate(long physical, long pages) {
         if (!el2.regions.isRangeAllowedMemory(physical, physical + (pages << pageShift))) {

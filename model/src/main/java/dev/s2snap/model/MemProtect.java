@@ -4,6 +4,7 @@ import static dev.s2snap.vmsa.TableGeometry.LAST_LEVEL;
 
 import dev.s2snap.pkvm.PageState;
 import dev.s2snap.vmsa.Descriptor;
+import java.util.stream.Stream;
 
 /// Who may use which page of host memory: the transitions between host and hypervisor, and the lazy identity map of
 /// the host (`mem_protect.c` of 6.12.117). Page states are in bits 56:55 of the descriptors.
@@ -27,6 +28,10 @@ final class MemProtect {
     private final HypLock hostLock;
     private final HypLock hypLock;
 
+    // By wanted state, made once: every transition asks.
+    private final PageTable.Visitor[] hostChecks;
+    private final PageTable.Visitor[] hypChecks;
+
     MemProtect(Hypervisor el2) {
         pageShift = el2.config.pageShift;
         debug = el2.config.debug;
@@ -37,6 +42,8 @@ final class MemProtect {
         hyp = el2.hyp;
         hostLock = el2.hostLock;
         hypLock = el2.hypLock;
+        hostChecks = Stream.of(PageState.values()).map(this::hostCheck).toArray(PageTable.Visitor[]::new);
+        hypChecks = Stream.of(PageState.values()).map(MemProtect::hypCheck).toArray(PageTable.Visitor[]::new);
     }
 
     /// A test between the checks of a donation and the donation itself, under both locks.
@@ -60,12 +67,12 @@ final class MemProtect {
     }
 
     private int underBothLocks(Body body) {
-        return underHostLock(() -> {
-            hypLock.lock();
-            int result = body.run();
-            hypLock.unlock();
-            return result;
-        });
+        hostLock.lock();
+        hypLock.lock();
+        int result = body.run();
+        hypLock.unlock();
+        hostLock.unlock();
+        return result;
     }
 
     private long address(long frame) {
@@ -90,22 +97,20 @@ final class MemProtect {
     }
 
     /// The state is judged once for each leaf, at the address where the walk enters it: 6.12 looks no closer.
+    private PageTable.Visitor hostCheck(PageState wanted) {
+        return (_, _, old, _, at, _) -> hostState(old, at) == wanted ? 0 : Errno.EPERM;
+    }
+
+    private static PageTable.Visitor hypCheck(PageState wanted) {
+        return (_, _, old, _, _, _) -> hypState(old) == wanted ? 0 : Errno.EPERM;
+    }
+
     private int checkHost(long address, long size, PageState wanted) {
-        return host.table()
-                .walk(
-                        address,
-                        size,
-                        PageTable.LEAF,
-                        (_, _, old, _, at, _) -> hostState(old, at) == wanted ? 0 : Errno.EPERM);
+        return host.table().walk(address, size, PageTable.LEAF, hostChecks[wanted.ordinal()]);
     }
 
     private int checkHyp(long physical, long size, PageState wanted) {
-        return hyp.table()
-                .walk(
-                        map.hypVa(physical),
-                        size,
-                        PageTable.LEAF,
-                        (_, _, old, _, _, _) -> hypState(old) == wanted ? 0 : Errno.EPERM);
+        return hyp.table().walk(map.hypVa(physical), size, PageTable.LEAF, hypChecks[wanted.ordinal()]);
     }
 
     /// Host and hypervisor state of one page, read through EL2; an errno instead of a state where the walk fails.
@@ -121,23 +126,20 @@ final class MemProtect {
 
     // What both sides do.
 
-    private int tryHost(Body body) {
-        int error = body.run();
-        if (error == Errno.ENOMEM) {
-            error = unmapDevices();
-            if (error == 0) {
-                error = body.run();
-            }
-        }
-        return error;
-    }
-
     private int mapHost(long address, long size, long prot) {
-        return tryHost(() -> host.map(address, size, address, prot));
+        int error = host.map(address, size, address, prot);
+        return error == Errno.ENOMEM ? afterRecycling(() -> host.map(address, size, address, prot)) : error;
     }
 
     private int setHostOwner(long address, long size, int owner) {
-        return tryHost(() -> host.setOwner(address, size, owner));
+        int error = host.setOwner(address, size, owner);
+        return error == Errno.ENOMEM ? afterRecycling(() -> host.setOwner(address, size, owner)) : error;
+    }
+
+    /// Tries once more with the table pages of devices, which come back by themselves.
+    private int afterRecycling(Body body) {
+        int error = unmapDevices();
+        return error != 0 ? error : body.run();
     }
 
     private int mapHyp(long physical, long size, long prot) {

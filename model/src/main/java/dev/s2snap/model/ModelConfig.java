@@ -79,7 +79,9 @@ public final class ModelConfig {
         config.pa52 = paRange == 52 && pageShift == 16;
         config.cpus = 2;
         // What the last region must hold, whatever its share is: the carve-out, for as many regions as there are.
-        long worst = CarveoutSizes.of(List.of(new MemoryRegion(start, ram, 0)), pageShift).total() + 8L * regions;
+        long worst = CarveoutSizes.of(List.of(new MemoryRegion(start, ram, 0)), pageShift)
+                        .total()
+                + 8L * regions;
         long last = Math.max(ram / regions, (worst << pageShift) + BLOCK) & -page;
         long each = regions == 1 ? 0 : (ram - last) / (regions - 1) & -page;
         if (regions > 1 && each < SECTION_PAGES * page) {

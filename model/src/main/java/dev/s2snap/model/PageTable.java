@@ -6,7 +6,8 @@ import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.TableGeometry;
 import org.jspecify.annotations.Nullable;
 
-/// A table and the generic walker over it (`kvm_pgtable`). Entries are read and written through a [TableMemory]: at EL2 a
+/// A table and the generic walker over it (`kvm_pgtable`). Entries are read and written through a [TableMemory]: at EL2
+/// a
 /// table page that EL2 does not map is an abort.
 ///
 /// An all-zero object is what exists before initialisation: no input bits, so every range is out of range.
@@ -226,13 +227,15 @@ final class PageTable {
 
     int leafLevel;
 
+    private final Visitor remember = (_, _, old, level, _, _) -> {
+        leafDescriptor = old;
+        leafLevel = level;
+        return 0;
+    };
+
     /// Looks up the entry that covers `address`, valid or not.
     int leaf(long address) {
-        return walk(address, 1L << pageShift, LEAF, (_, _, old, level, _, _) -> {
-            leafDescriptor = old;
-            leafLevel = level;
-            return 0;
-        });
+        return walk(address, 1L << pageShift, LEAF, remember);
     }
 
     /// Physical address of the table page that an entry is in.

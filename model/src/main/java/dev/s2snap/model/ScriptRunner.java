@@ -40,7 +40,8 @@ public final class ScriptRunner implements AutoCloseable {
         return this;
     }
 
-    /// Runs on a machine that is there already; the script then has no `cfg` and `init`, and [#close] leaves the machine
+    /// Runs on a machine that is there already; the script then has no `cfg` and `init`, and [#close] leaves the
+    /// machine
     /// to its owner.
     public ScriptRunner on(PkvmModel machine) {
         model = machine;
@@ -372,10 +373,7 @@ public final class ScriptRunner implements AutoCloseable {
             if (!query(machine, arguments)) {
                 operate(machine, arguments);
             }
-        } catch (ScriptException
-                | UnsupportedOperationException
-                | IllegalStateException
-                | IllegalArgumentException e) {
+        } catch (ScriptException | UnsupportedOperationException | IllegalStateException | IllegalArgumentException e) {
             throw new ArmedException(new ScriptException(other.line, String.valueOf(e.getMessage())));
         }
         HypPanic panic = machine.panic();

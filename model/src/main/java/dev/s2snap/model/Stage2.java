@@ -66,7 +66,12 @@ final class Stage2 {
     /// @param fwb the CPU has stage-2 forced write-back
     /// @param rangeTlbi the CPU has TLB invalidation by range
     /// @param cache null where there is none
-    record Traits(int flags, boolean fwb, boolean rangeTlbi, ForcePages forcePages, @Nullable CacheMaintenance cache) {
+    record Traits(
+            int flags,
+            boolean fwb,
+            boolean rangeTlbi,
+            ForcePages forcePages,
+            @Nullable CacheMaintenance cache) {
         boolean forcedWriteBack() {
             return fwb && (flags & FLAG_NOFWB) == 0;
         }
@@ -91,13 +96,12 @@ final class Stage2 {
     /// Leaf attributes for `prot`, or -EINVAL for a combination that does not exist: devices and non-cacheable memory
     /// are never executable, and nothing is both.
     private long attributes(long prot) {
-        long memory =
-                switch ((int) (prot & (DEVICE | NORMAL_NC))) {
-                    case 0 -> memAttr(0xf, 0x6);
-                    case (int) DEVICE -> (prot & X) != 0 ? Errno.EINVAL : memAttr(0x1, 0x1);
-                    case (int) NORMAL_NC -> (prot & X) != 0 ? Errno.EINVAL : memAttr(0x5, 0x5);
-                    default -> Errno.EINVAL;
-                };
+        long memory = switch ((int) (prot & (DEVICE | NORMAL_NC))) {
+            case 0 -> memAttr(0xf, 0x6);
+            case (int) DEVICE -> (prot & X) != 0 ? Errno.EINVAL : memAttr(0x1, 0x1);
+            case (int) NORMAL_NC -> (prot & X) != 0 ? Errno.EINVAL : memAttr(0x5, 0x5);
+            default -> Errno.EINVAL;
+        };
         if (memory < 0) {
             return memory;
         }
@@ -156,10 +160,7 @@ final class Stage2 {
             return Errno.EINVAL;
         }
         return table.walk(
-                address,
-                size,
-                PageTable.PRE | PageTable.LEAF,
-                new Map(true, (long) owner << OWNER_SHIFT, 0, true));
+                address, size, PageTable.PRE | PageTable.LEAF, new Map(true, (long) owner << OWNER_SHIFT, 0, true));
     }
 
     /// Maps leaves, or writes annotations: blocks are split, and tables replaced by blocks, as needed.

@@ -45,7 +45,8 @@ class TableCopyRunsTest {
             long needed = TableCopy.pagesBelowRoot(tables.geometry, tables.memory, tables.root);
             tables.memory.add(ROOT_COPY, tables.geometry.rootPages());
             tables.memory.add(PAGES, (int) needed);
-            Iterator<Integer> order = shuffled((int) needed, seed / 3 % 3 * 5, random).iterator();
+            Iterator<Integer> order =
+                    shuffled((int) needed, seed / 3 % 3 * 5, random).iterator();
             TableCopy copy = new TableCopy(
                     tables.geometry,
                     tables.memory,
