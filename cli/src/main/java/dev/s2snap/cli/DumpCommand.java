@@ -32,13 +32,17 @@ import picocli.CommandLine.TypeConversionException;
             "",
             "Example:",
             "  s2snap dump samples/deb-6.12/npvm.core --regs samples/deb-6.12/npvm.regs.json --table hyp",
+            "  s2snap dump model:ram=4G,granule=16K,ipa=48,regions=3,touch=random,seed=7",
+            "",
+            "Settings of a model: ram=64M..1T, ipa=32|36|40|42|44|48|52, granule=4K|16K|64K, regions=1..128,",
+            "variant=posted|corrected, touch=none|boot|pages|random, seed=N, script=FILE.",
             "",
             "Exit status 1: some of the table could not be read."
         })
 final class DumpCommand implements Callable<Integer> {
     private final Output output;
 
-    @Parameters(paramLabel = "SOURCE", description = "An ELF core of the machine's memory, or a capture.")
+    @Parameters(paramLabel = "SOURCE", description = "An ELF core of the machine's memory, a capture, or model[:KEY=VALUE,...].")
     private String source = "";
 
     @Option(

@@ -48,7 +48,8 @@ final class SnapshotCommand implements Callable<Integer> {
             paramLabel = "SOURCE",
             arity = "0..1",
             defaultValue = "model",
-            description = "'model', an ELF core of the machine's memory, or a capture. Default: ${DEFAULT-VALUE}.")
+            description = "model[:KEY=VALUE,...] (see dump --help), an ELF core of the machine's memory, or a capture."
+                    + " Default: ${DEFAULT-VALUE}.")
     private String source = "model";
 
     @Option(
