@@ -1,6 +1,8 @@
 package dev.s2snap.cli;
 
 import dev.s2snap.inspect.JsonDump;
+import dev.s2snap.inspect.KernelText;
+import dev.s2snap.inspect.KernelTextDialect;
 import dev.s2snap.inspect.NoAnswerException;
 import dev.s2snap.inspect.TableDump;
 import dev.s2snap.inspect.TableSelector;
@@ -8,6 +10,10 @@ import dev.s2snap.inspect.TextDump;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
 import dev.s2snap.pkvm.Machine;
+import dev.s2snap.vmsa.Finding;
+import dev.s2snap.vmsa.LeafRuns;
+import dev.s2snap.vmsa.TableCounts;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -18,8 +24,11 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 import picocli.CommandLine.TypeConversionException;
 
 /// `s2snap dump`: one table, whole.
@@ -42,7 +51,9 @@ import picocli.CommandLine.TypeConversionException;
 final class DumpCommand implements Callable<Integer> {
     private final Output output;
 
-    @Parameters(paramLabel = "SOURCE", description = "An ELF core of the machine's memory, a capture, or model[:KEY=VALUE,...].")
+    @Parameters(
+            paramLabel = "SOURCE",
+            description = "An ELF core of the machine's memory, a capture, or model[:KEY=VALUE,...].")
     private String source = "";
 
     @Option(
@@ -56,6 +67,14 @@ final class DumpCommand implements Callable<Integer> {
     private Format format = Format.text;
 
     @Option(
+            names = "--dialect",
+            paramLabel = "DIALECT",
+            converter = DialectConverter.class,
+            description = "The text of a kernel's debugfs instead, byte for byte, of a stage 2: v4 (the posted series,"
+                    + " corrected), linux-6.12, linux-6.18 or linux-7.3.")
+    private @Nullable KernelTextDialect dialect;
+
+    @Option(
             names = "-o",
             paramLabel = "FILE",
             description = "Write to this file, which appears complete or not at all.")
@@ -63,6 +82,9 @@ final class DumpCommand implements Callable<Integer> {
 
     @Mixin
     private SourceOptions options = new SourceOptions();
+
+    @Spec
+    private CommandSpec spec = CommandSpec.create();
 
     /// The names are those on the command line.
     enum Format {
@@ -81,13 +103,32 @@ final class DumpCommand implements Callable<Integer> {
         }
     }
 
+    /// Also for other commands.
+    static final class DialectConverter implements ITypeConverter<KernelTextDialect> {
+        @Override
+        public KernelTextDialect convert(String text) {
+            try {
+                return KernelTextDialect.of(text);
+            } catch (IllegalArgumentException e) {
+                throw new TypeConversionException(e.getMessage());
+            }
+        }
+    }
+
     DumpCommand(Output output) {
         this.output = output;
     }
 
     @Override
     public Integer call() throws IOException {
+        KernelTextDialect words = dialect;
+        if (words != null && format == Format.json) {
+            throw new ParameterException(spec.commandLine(), "a dialect is text; leave out --dialect or --format json");
+        }
         try (Sources.Open open = Sources.open(source, options)) {
+            if (words != null) {
+                return kernelText(open.machine(), words);
+            }
             TableDump dump = dump(open.machine());
             output.write(Optional.ofNullable(file), out -> {
                 switch (format) {
@@ -100,16 +141,44 @@ final class DumpCommand implements Callable<Integer> {
     }
 
     private TableDump dump(Machine machine) {
-        TableSelector selector = table == null ? TableSelector.HOST : table;
         try {
-            if (selector.of(machine) instanceof Fact.Unknown<?>(String why)) {
-                throw new NoAnswerException(
-                        "the " + selector.label() + " table is not known: " + why + advice(machine));
-            }
-            return TableDump.of(options.reading(machine), selector);
+            return TableDump.of(options.reading(machine), known(machine));
         } catch (NoAnswerException e) {
             throw new NoAnswerException(source + ": " + e.getMessage(), e);
         }
+    }
+
+    /// The table that was asked for, if it is known.
+    private TableSelector known(Machine machine) {
+        TableSelector selector = table == null ? TableSelector.HOST : table;
+        if (selector.of(machine) instanceof Fact.Unknown<?>(String why)) {
+            throw new NoAnswerException("the " + selector.label() + " table is not known: " + why + advice(machine));
+        }
+        return selector;
+    }
+
+    /// A text that has no place for what could not be read: that goes to standard error.
+    private int kernelText(Machine machine, KernelTextDialect words) throws IOException {
+        ByteArrayOutputStream text = new ByteArrayOutputStream();
+        List<Finding> findings;
+        try {
+            findings = KernelText.write(options.reading(machine), known(machine), words, text);
+        } catch (NoAnswerException e) {
+            throw new NoAnswerException(source + ": " + e.getMessage(), e);
+        }
+        output.write(Optional.ofNullable(file), text::writeTo);
+        if (findings.isEmpty()) {
+            return Main.DONE;
+        }
+        Finding first = findings.getFirst();
+        spec.commandLine()
+                .getErr()
+                .println("s2snap: " + source.replaceAll("\\p{Cntrl}", "?") + ": "
+                        + first.rule().id() + ": "
+                        + first.message()
+                        + (findings.size() == 1 ? "" : ", and " + (findings.size() - 1) + " more findings")
+                        + "; dump without --dialect lists them");
+        return new LeafRuns.Result(List.of(), new TableCounts(), findings).complete() ? Main.DONE : Main.BAD_NEWS;
     }
 
     /// Which tables can be asked for instead.

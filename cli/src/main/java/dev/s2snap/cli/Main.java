@@ -70,6 +70,7 @@ public final class Main implements Callable<Integer> {
                 .addSubcommand(new DumpCommand(output))
                 .addSubcommand(new InfoCommand(output))
                 .addSubcommand(new ModelCommand(output))
+                .addSubcommand(new DebugfsCommand(output))
                 .addSubcommand(new DefectsCommand(output))
                 .setExpandAtFiles(false)
                 .setUsageHelpWidth(110)

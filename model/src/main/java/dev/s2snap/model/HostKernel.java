@@ -1,9 +1,10 @@
 package dev.s2snap.model;
 
 import dev.s2snap.pkvm.PageState;
-import dev.s2snap.vmsa.PhysicalMemory;
+import dev.s2snap.vmsa.GeometryException;
+import dev.s2snap.vmsa.TableGeometry;
+import dev.s2snap.vmsa.TranslationRegime;
 import dev.s2snap.vmsa.TranslationTable;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -18,6 +19,8 @@ import java.util.TreeMap;
 public final class HostKernel {
     private final PkvmModel model;
     private final HostPages pages;
+    private final HostTableMemory memory;
+    private final HostKvm kvm;
     private final int pageShift;
 
     HostKernel(PkvmModel model) {
@@ -28,14 +31,33 @@ public final class HostKernel {
                 : model.el2().sizes().total() << config.pageShift;
         pages = new HostPages(config, carveout);
         pageShift = config.pageShift;
+        memory = new HostTableMemory(model);
+        kvm = new HostKvm(model, pages, memory);
+    }
+
+    /// The kernel's VMs.
+    public HostKvm kvm() {
+        return kvm;
     }
 
     /// The host cannot go on: it was killed by an access that the hypervisor does not allow, or has no memory.
     public static final class HostException extends RuntimeException {
         private static final long serialVersionUID = 1;
 
+        private final int error;
+
         HostException(String message) {
+            this(message, 0);
+        }
+
+        HostException(String message, int error) {
             super(message);
+            this.error = error;
+        }
+
+        /// What a system call answers, or 0 where there is no going on.
+        public int error() {
+            return error;
         }
     }
 
@@ -57,22 +79,35 @@ public final class HostKernel {
     }
 
     /// (1) Allocates the buffers and fills in the struct.
+    ///
+    /// @throws HostException -ENOMEM, and nothing stays allocated
     public Lent allocate() {
+        List<long[]> taken = new ArrayList<>();
+        try {
+            return allocate(taken);
+        } catch (HostException e) {
+            taken.forEach(range -> pages.free(range[0], range[1]));
+            throw e;
+        }
+    }
+
+    /// @param taken gets what was allocated, first page and number of pages
+    private Lent allocate(List<long[]> taken) {
         long pageSize = 1L << pageShift;
         int pgdPages = model.hostTable().geometry().rootPages();
         int demand = Math.toIntExact(model.el2().hostTablePages());
         int arrayPages = Math.toIntExact(Math.ceilDiv((long) demand * Long.BYTES, pageSize));
-        long struct = page(1);
-        long pgd = page(pgdPages);
+        long struct = page(1, taken);
+        long pgd = page(pgdPages, taken);
         List<Long> list = new ArrayList<>();
         long head = 0;
         for (int i = 0; i < demand; i++) {
-            long page = page(1);
+            long page = page(1, taken);
             store(page, head);
             head = page;
             list.addFirst(page);
         }
-        long array = page(arrayPages);
+        long array = page(arrayPages, taken);
         for (int offset = 0; offset < SnapshotStruct.SIZE; offset += Long.BYTES) {
             store(struct + offset, 0);
         }
@@ -86,11 +121,12 @@ public final class HostKernel {
         return new Lent(struct, pgd, pgdPages, list, array, arrayPages);
     }
 
-    private long page(int count) {
+    private long page(int count, List<long[]> taken) {
         long page = pages.allocate(count, 1L << pageShift);
         if (page == -1) {
-            throw new HostException("the host has no " + count + " contiguous pages left");
+            throw new HostException("the host has no " + count + " contiguous pages left", Errno.ENOMEM);
         }
+        taken.add(new long[] {page, count});
         return page;
     }
 
@@ -108,9 +144,23 @@ public final class HostKernel {
     }
 
     /// The copy, as the host reads it: every page is faulted back in on the way. Valid until [#free].
+    ///
+    /// Its shape is what the hypervisor says it is, not what the host thinks of itself (D-33).
+    ///
+    /// @throws GeometryException if there is no such shape, or it does not fit into what was lent
     public TranslationTable read(Lent lent) {
-        return new TranslationTable(
-                new HostView(), model.hostTable().geometry(), load(lent.struct + SnapshotStruct.PGD));
+        long shape = load(lent.struct + SnapshotStruct.IA_BITS);
+        TableGeometry geometry = new TableGeometry(
+                TranslationRegime.STAGE2,
+                pageShift,
+                (int) shape,
+                (byte) (shape >>> (8 * SnapshotStruct.START_LEVEL)),
+                model.config().lpa2 && pageShift != 16);
+        if (geometry.rootPages() > lent.pgdPages) {
+            throw new GeometryException(
+                    "the copy has " + geometry.rootPages() + " root pages, and " + lent.pgdPages + " were lent");
+        }
+        return new TranslationTable(memory, geometry, load(lent.struct + SnapshotStruct.PGD));
     }
 
     /// Number of table pages below the root that the copy uses.
@@ -190,7 +240,7 @@ public final class HostKernel {
                 touchBlocks();
                 load(SERIAL_PORT);
                 for (int i = 0; i < BOOT_SHARES; i++) {
-                    share(page(1), true);
+                    share(page(1, new ArrayList<>()), true);
                 }
             }
             case PAGES -> touchPages();
@@ -264,34 +314,10 @@ public final class HostKernel {
     }
 
     private long load(long address) {
-        return value(model.read(address), address);
+        return memory.load(address);
     }
 
     private void store(long address, long value) {
-        value(model.write(address, value), address);
-    }
-
-    private static long value(PkvmModel.Access access, long address) {
-        return switch (access) {
-            case PkvmModel.Access.Done(long value) -> value;
-            case PkvmModel.Access.Refused(int error) ->
-                throw new HostException("host access to 0x" + Long.toHexString(address) + ": " + Errno.name(error));
-            case PkvmModel.Access.Livelock() ->
-                throw new HostException("host access to 0x" + Long.toHexString(address) + " never completes");
-        };
-    }
-
-    /// Memory as the host's own loads see it.
-    private final class HostView implements PhysicalMemory {
-        @Override
-        public MemorySegment bytes() {
-            return model.ram().bytes();
-        }
-
-        @Override
-        public long offset(long address, long size) {
-            load(address & -Long.BYTES);
-            return model.ram().offset(address, size);
-        }
+        memory.store(address, value);
     }
 }

@@ -7,6 +7,7 @@ import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MachineTables;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.Registers;
+import dev.s2snap.vmsa.LeafAttributes;
 import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.Translation;
 import dev.s2snap.vmsa.TranslationTable;
@@ -253,8 +254,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
         values.put("ID_AA64MMFR1_EL1", (config.vmid16 ? 2L << 4 : 0) | (config.hvhe ? 1L << 8 : 0));
         values.put("ID_AA64MMFR2_EL1", config.fwb ? 1L << 40 : 0);
         boolean on = cpus.getFirst().stage2();
-        // HCR_EL2: VM 0, RW 31, E2H 34.
-        values.put("HCR_EL2", (on ? MachineTables.HCR_VM : 0) | 1L << 31 | (config.hvhe ? MachineTables.HCR_E2H : 0));
+        values.put("HCR_EL2", hcr(on));
         if (on) {
             values.put("VTTBR_EL2", vttbr(el2.host.table().root()));
             values.put("VTCR_EL2", el2.vtcr());
@@ -268,6 +268,11 @@ public final class PkvmModel implements Machine, AutoCloseable {
         return new Registers(values);
     }
 
+    /// HCR_EL2: VM 0, RW 31, E2H 34.
+    private long hcr(boolean stage2) {
+        return (stage2 ? MachineTables.HCR_VM : 0) | 1L << 31 | (config.hvhe ? MachineTables.HCR_E2H : 0);
+    }
+
     /// A table base register: VMID or ASID 0, CnP 0, and with 52-bit addresses PA[51:48] in bits 5:2.
     private long vttbr(long root) {
         return (root & (1L << 48) - 1) | root >>> 48 << 2;
@@ -275,7 +280,22 @@ public final class PkvmModel implements Machine, AutoCloseable {
 
     @Override
     public List<Registers> guestRegisters() {
-        return List.of();
+        List<Registers> registers = new ArrayList<>();
+        HostKernel running = hostKernel;
+        if (running != null) {
+            for (HostGuest guest : running.kvm().guests()) {
+                if (guest.vmid() != 0 && guest.table() != null) {
+                    registers.add(new Registers(Map.of(
+                            "VTTBR_EL2",
+                            (long) guest.vmid() << 48 | vttbr(guest.root()),
+                            "VTCR_EL2",
+                            guest.vtcr(),
+                            "HCR_EL2",
+                            hcr(true) | (guest.forcedWriteBack() ? LeafAttributes.HCR_FWB : 0))));
+                }
+            }
+        }
+        return registers;
     }
 
     @Override
@@ -295,7 +315,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
 
     @Override
     public List<Guest> guests() {
-        return List.of();
+        return MachineTables.guests(ram, guestRegisters());
     }
 
     @Override
