@@ -7,14 +7,13 @@ import java.io.StringReader;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /// The vectors for mutation tests, which run each test hundreds of times: those written by hand, one for each behaviour
-/// and defect, without the recorded random runs. [VectorTest] has all of them, and everything else runs that.
-@EnabledIfSystemProperty(named = "s2snap.mutation", matches = "true")
-class VectorSampleTest {
+/// and defect, without the recorded random runs. [VectorTest] has all of them, and everything else runs that: by its
+/// name this class is no test for Surefire.
+class VectorSample {
 
     static Stream<Vectors.Recorded> sample() {
         return Vectors.all().stream()

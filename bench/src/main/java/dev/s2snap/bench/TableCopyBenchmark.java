@@ -1,0 +1,190 @@
+package dev.s2snap.bench;
+
+import dev.s2snap.model.Workbench;
+import dev.s2snap.vmsa.TableCopy;
+import dev.s2snap.vmsa.TableGeometry;
+import dev.s2snap.vmsa.TranslationRegime;
+import dev.s2snap.vmsa.TranslationTable;
+import dev.s2snap.vmsa.WritableMemory;
+import java.lang.foreign.MemorySegment;
+import java.util.SplittableRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.LongStream;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+import org.openjdk.jmh.infra.IterationParams;
+import org.openjdk.jmh.runner.IterationType;
+
+/// [TableCopy] of 64 GiB mapped with 4K pages, 128 MiB of tables, against a copy of exactly the same pages with one
+/// `MemorySegment.copy` each. The two take turns inside one invocation, and their order changes with every one: what
+/// the machine does meanwhile, it does to both. The figure is the median of the ratios of pairs.
+@State(Scope.Benchmark)
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.MILLISECONDS)
+@Warmup(iterations = 5, time = 2)
+@Measurement(iterations = 5, time = 2)
+@Fork(3)
+public class TableCopyBenchmark {
+    private static final TableGeometry GEOMETRY = new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false);
+    private static final long PAGE = 1 << 12;
+    private static final int GIB = 64;
+    private static final int ROOT_PAGES = 2;
+    private static final int PAGES = ROOT_PAGES + GIB + GIB * 512;
+    private static final long LEAF = 0x7ff;
+
+    @Param({"plain", "el2"})
+    public String memory;
+
+    @Param({"sequential", "shuffled"})
+    public String layout;
+
+    private AutoCloseable owner;
+    private WritableMemory tables;
+    private long source;
+    private long target;
+
+    /// Pages of the tree and of the copy, in pre-order, the root first; then their places.
+    private long[] from;
+
+    private long[] to;
+    private long[] fromPlace;
+    private long[] toPlace;
+
+    private final Result.Series ratios = new Result.Series();
+    private final Result.Series counting = new Result.Series();
+    private final Result.Series gigabytesPerSecond = new Result.Series();
+    private boolean tableCopyFirst;
+    private int taken;
+
+    @Setup
+    public void build() {
+        if (memory.equals("plain")) {
+            PlainMemory plain = new PlainMemory(2 * PAGES * PAGE);
+            owner = plain;
+            tables = plain;
+            source = PlainMemory.BASE;
+        } else {
+            Workbench bench = new Workbench(3L << 30);
+            owner = bench;
+            tables = bench.el2Memory();
+            source = 0xc000_0000L;
+            bench.donate(source, source + 2 * PAGES * PAGE);
+        }
+        target = source + PAGES * PAGE;
+        from = place(source, 1);
+        to = place(target, 2);
+        int next = ROOT_PAGES;
+        for (int gib = 0; gib < GIB; gib++) {
+            int level2 = next++;
+            set(from[0] + (gib + 1) * 8L, from[level2] | 3);
+            for (int i = 0; i < 512; i++) {
+                int level3 = next++;
+                set(from[level2] + i * 8L, from[level3] | 3);
+                for (int page = 0; page < 512; page++) {
+                    set(from[level3] + page * 8L, ((gib + 1L) << 30) + ((long) i << 21) + page * PAGE | LEAF);
+                }
+            }
+        }
+        for (long page : to) {
+            set(page, 1);
+        }
+        fromPlace = LongStream.of(from).map(page -> tables.offset(page, PAGE)).toArray();
+        toPlace = LongStream.of(to).map(page -> tables.writable(page, PAGE)).toArray();
+    }
+
+    private void set(long address, long value) {
+        tables.bytes().set(WritableMemory.LE64, tables.writable(address, Long.BYTES), value);
+    }
+
+    /// Addresses of all pages. The root stays in front, where it is contiguous and aligned.
+    private long[] place(long base, long seed) {
+        long[] pages = LongStream.range(0, PAGES).map(i -> base + i * PAGE).toArray();
+        if (layout.equals("shuffled")) {
+            SplittableRandom random = new SplittableRandom(seed);
+            for (int i = PAGES - 1; i > ROOT_PAGES; i--) {
+                int other = random.nextInt(ROOT_PAGES, i + 1);
+                long page = pages[i];
+                pages[i] = pages[other];
+                pages[other] = page;
+            }
+        }
+        return pages;
+    }
+
+    @TearDown(Level.Iteration)
+    public void forgetWarmup(IterationParams iteration) {
+        if (iteration.getType() == IterationType.WARMUP) {
+            ratios.clear();
+            counting.clear();
+            gigabytesPerSecond.clear();
+        }
+    }
+
+    @Benchmark
+    public long pair() {
+        tableCopyFirst = !tableCopyFirst;
+        long start = Result.cpuTime();
+        if (tableCopyFirst) {
+            copyTable();
+        } else {
+            copyPages();
+        }
+        long middle = Result.cpuTime();
+        if (tableCopyFirst) {
+            copyPages();
+        } else {
+            copyTable();
+        }
+        long end = Result.cpuTime();
+        long count = TableCopy.pagesBelowRoot(GEOMETRY, tables, from[0]);
+        long counted = Result.cpuTime();
+        double table = tableCopyFirst ? middle - start : end - middle;
+        double pages = tableCopyFirst ? end - middle : middle - start;
+        ratios.add(table / pages);
+        counting.add((counted - end) / pages);
+        gigabytesPerSecond.add(PAGES * PAGE / pages);
+        return count;
+    }
+
+    private void copyTable() {
+        taken = ROOT_PAGES;
+        if (!new TableCopy(GEOMETRY, tables, this::next).copy(from[0], to[0])) {
+            throw new IllegalStateException("pages ran out");
+        }
+    }
+
+    private long next() {
+        return to[taken++];
+    }
+
+    private void copyPages() {
+        MemorySegment bytes = tables.bytes();
+        for (int i = 0; i < PAGES; i++) {
+            MemorySegment.copy(bytes, fromPlace[i], bytes, toPlace[i], PAGE);
+        }
+    }
+
+    @TearDown
+    public void report() throws Exception {
+        copyTable();
+        new Result("table-copy-" + memory + "-" + layout)
+                .with("tablePages", PAGES)
+                .with("pairs", ratios.size())
+                .with("ratio", ratios.median())
+                .with("ratioOfCountingPass", counting.median())
+                .with("GBperSecond", gigabytesPerSecond.median())
+                .print(Workbench.checksum(new TranslationTable(tables, GEOMETRY, to[0])));
+        owner.close();
+    }
+}
