@@ -190,6 +190,9 @@ final class CorrectedSnapshot implements SnapshotCall {
             if (fits && !new TableCopy(host.geometry(), memory, list).copy(host.root(), request.pgd)) {
                 throw HypPanic.bug("__pkvm_host_stage2_snapshot");
             }
+            if (fits) {
+                observer.reached(Phase.COPIED);
+            }
             el2.hostLock.unlock();
         }
         if (!fits) {
@@ -206,7 +209,6 @@ final class CorrectedSnapshot implements SnapshotCall {
         memory.write64(snap + SnapshotStruct.MC_HEAD, list.head);
         memory.write64(snap + SnapshotStruct.MC_NR_PAGES, list.pages);
         memory.write64(snap + SnapshotStruct.USED_PAGES_INDX, list.taken);
-        observer.reached(Phase.COPIED);
         for (long i = 0; i < list.taken; i++) {
             giveBack(memory.read64(map.hypVa(request.used) + i * Long.BYTES), 1);
         }

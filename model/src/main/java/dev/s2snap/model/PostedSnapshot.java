@@ -33,7 +33,6 @@ final class PostedSnapshot implements SnapshotCall {
         int result = work(snap);
         if (result == 0) {
             memory.write64(snap + SnapshotStruct.PGD, map.hypPa(memory.read64(snap + SnapshotStruct.PGD)));
-            observer.reached(Phase.COPIED);
         }
         // D-01: also after a refusal, over whatever index and array the host wrote.
         tearDown(snap);
@@ -114,6 +113,9 @@ final class PostedSnapshot implements SnapshotCall {
         memory.write64(snap + SnapshotStruct.PGD, pgd);
         TableCopy copy = new TableCopy(host.geometry(), memory, () -> allocate(snap, stackObject));
         boolean complete = copy.copy(host.root(), map.hypPa(pgd));
+        if (complete) {
+            observer.reached(Phase.COPIED);
+        }
         el2.hostLock.unlock();
         // D-10, D-11: on failure pgtable.pgd stays an EL2 address, and the copy keeps pointers to live tables.
         return complete ? 0 : Errno.ENOMEM;

@@ -36,13 +36,13 @@ public interface SnapshotCall {
     enum Phase {
         /// All buffers belong to the hypervisor.
         DONATED,
-        /// The copy is made.
+        /// The copy is made; the host lock is still held.
         COPIED,
         /// All buffers are back.
         RETURNED
     }
 
-    /// Told when a phase of a successful call is complete. Runs at EL2, with no lock held.
+    /// Told when a phase of a call is complete. Runs at EL2, and takes no lock.
     @FunctionalInterface
     interface Observer {
         void reached(Phase phase);

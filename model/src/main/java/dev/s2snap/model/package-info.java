@@ -14,7 +14,8 @@
 /// - [Hypervisor]: all of EL2's state, and its initialisation. [Hypercall]: the table of calls. [Hypercalls]: SMCCC
 /// dispatch.
 /// - [SnapshotCall]: [PostedSnapshot] is v4 as posted; [CorrectedSnapshot] is what it should have been.
-/// - [HostKernel], [HostVm]: the caller's side, of the snapshot and of VMs. [HostKvm] runs guests at EL1, [DebugFs] shows
+/// - [HostKernel], [HostVm]: the caller's side, of the snapshot and of VMs. [HostKvm] runs guests at EL1, [DebugFs]
+/// shows
 ///   their tables and the host's.
 ///
 /// Everything that EL2 would panic on ends in [HypPanic], which [PkvmModel] turns into a final state.

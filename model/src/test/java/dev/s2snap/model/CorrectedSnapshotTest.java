@@ -657,7 +657,7 @@ class CorrectedSnapshotTest {
                 assertThat(told)
                         .containsExactly(
                                 "DONATED " + Audit.OWNED + " false",
-                                "COPIED " + Audit.OWNED + " true",
+                                "COPIED " + Audit.OWNED + " false",
                                 "RETURNED " + Audit.NOPAGE + " true");
                 told.clear();
                 model.observer(null);
