@@ -3,11 +3,9 @@ package dev.s2snap.bench;
 import dev.s2snap.model.Workbench;
 import dev.s2snap.vmsa.TableCopy;
 import dev.s2snap.vmsa.TableGeometry;
-import dev.s2snap.vmsa.TranslationRegime;
 import dev.s2snap.vmsa.TranslationTable;
 import dev.s2snap.vmsa.WritableMemory;
 import java.lang.foreign.MemorySegment;
-import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.LongStream;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -36,12 +34,12 @@ import org.openjdk.jmh.runner.IterationType;
 @Measurement(iterations = 5, time = 2)
 @Fork(3)
 public class TableCopyBenchmark {
-    private static final TableGeometry GEOMETRY = new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false);
-    private static final long PAGE = 1 << 12;
-    private static final int GIB = 64;
-    private static final int ROOT_PAGES = 2;
-    private static final int PAGES = ROOT_PAGES + GIB + GIB * 512;
-    private static final long LEAF = 0x7ff;
+    private static final TableGeometry GEOMETRY = TableTree.GEOMETRY;
+    private static final long PAGE = TableTree.PAGE;
+    private static final int PAGES = TableTree.PAGES;
+
+    /// Leaves between changes of attributes: each table page is one run.
+    private static final int RUN = Integer.MAX_VALUE;
 
     @Param({"plain", "el2"})
     public String memory;
@@ -82,44 +80,15 @@ public class TableCopyBenchmark {
             bench.donate(source, source + 2 * PAGES * PAGE);
         }
         target = source + PAGES * PAGE;
-        from = place(source, 1);
-        to = place(target, 2);
-        int next = ROOT_PAGES;
-        for (int gib = 0; gib < GIB; gib++) {
-            int level2 = next++;
-            set(from[0] + (gib + 1) * 8L, from[level2] | 3);
-            for (int i = 0; i < 512; i++) {
-                int level3 = next++;
-                set(from[level2] + i * 8L, from[level3] | 3);
-                for (int page = 0; page < 512; page++) {
-                    set(from[level3] + page * 8L, ((gib + 1L) << 30) + ((long) i << 21) + page * PAGE | LEAF);
-                }
-            }
-        }
+        boolean shuffled = layout.equals("shuffled");
+        TableTree tree = new TableTree(tables, source, shuffled, 1).fill(RUN);
+        from = tree.pages;
+        to = new TableTree(tables, target, shuffled, 2).pages;
         for (long page : to) {
-            set(page, 1);
+            tree.set(page, 1);
         }
         fromPlace = LongStream.of(from).map(page -> tables.offset(page, PAGE)).toArray();
         toPlace = LongStream.of(to).map(page -> tables.writable(page, PAGE)).toArray();
-    }
-
-    private void set(long address, long value) {
-        tables.bytes().set(WritableMemory.LE64, tables.writable(address, Long.BYTES), value);
-    }
-
-    /// Addresses of all pages. The root stays in front, where it is contiguous and aligned.
-    private long[] place(long base, long seed) {
-        long[] pages = LongStream.range(0, PAGES).map(i -> base + i * PAGE).toArray();
-        if (layout.equals("shuffled")) {
-            SplittableRandom random = new SplittableRandom(seed);
-            for (int i = PAGES - 1; i > ROOT_PAGES; i--) {
-                int other = random.nextInt(ROOT_PAGES, i + 1);
-                long page = pages[i];
-                pages[i] = pages[other];
-                pages[other] = page;
-            }
-        }
-        return pages;
     }
 
     @TearDown(Level.Iteration)
@@ -158,7 +127,7 @@ public class TableCopyBenchmark {
     }
 
     private void copyTable() {
-        taken = ROOT_PAGES;
+        taken = TableTree.ROOT_PAGES;
         if (!new TableCopy(GEOMETRY, tables, this::next).copy(from[0], to[0])) {
             throw new IllegalStateException("pages ran out");
         }

@@ -67,7 +67,8 @@ public final class HostKvm {
                 config.pageShift,
                 ipaBits,
                 TableGeometry.LAST_LEVEL + 1 - levels,
-                config.lpa2 && config.pageShift != 16);
+                config.lpa2 && config.pageShift != 16,
+                config.hostInputBits());
     }
 
     /// VTCR_EL2 for a guest. The size of output addresses is the machine's, whatever the input size is.

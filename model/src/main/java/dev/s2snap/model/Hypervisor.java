@@ -222,7 +222,8 @@ final class Hypervisor {
                 pageShift,
                 config.hypVaBits,
                 TableGeometry.LAST_LEVEL + 1 - levels,
-                config.lpa2);
+                config.lpa2,
+                config.hostInputBits());
         long root = early.allocate(1);
         if (root == 0) {
             return Errno.ENOMEM;
@@ -353,8 +354,8 @@ final class Hypervisor {
         int ia = config.hostInputBits();
         int levels = Math.max(2, (ia - 4 - 4) / (pageShift - 3));
         int startLevel = TableGeometry.LAST_LEVEL + 1 - levels;
-        TableGeometry geometry =
-                new TableGeometry(TranslationRegime.STAGE2, pageShift, ia, startLevel, config.lpa2 && pageShift != 16);
+        TableGeometry geometry = new TableGeometry(
+                TranslationRegime.STAGE2, pageShift, ia, startLevel, config.lpa2 && pageShift != 16, ia);
         vtcr = vtcr(geometry);
         int order = HypPool.order((long) geometry.rootPages() << pageShift, pageShift);
         long root = pool.allocate(order);

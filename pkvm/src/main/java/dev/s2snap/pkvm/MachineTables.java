@@ -2,6 +2,7 @@ package dev.s2snap.pkvm;
 
 import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.TableGeometry;
+import dev.s2snap.vmsa.TranslationRegime;
 import dev.s2snap.vmsa.TranslationTable;
 import java.util.ArrayList;
 import java.util.List;
@@ -46,11 +47,56 @@ public final class MachineTables {
             return missing(registers, "TTBR0_EL2", "TCR_EL2", "HCR_EL2");
         }
         boolean e2h = (hcr.getAsLong() & HCR_E2H) != 0;
-        TableGeometry geometry = TableGeometry.ofTcrEl2(tcr.getAsLong(), e2h);
-        int outputSize = (int) (tcr.getAsLong() >>> (e2h ? 32 : 16)) & 7;
-        return Fact.known(
-                new TranslationTable(memory, geometry, geometry.rootAddress(ttbr.getAsLong(), outputSize)),
-                "TTBR0_EL2, TCR_EL2");
+        return stage1(memory, registers, e2h ? TranslationRegime.EL2_0 : TranslationRegime.EL2, 0);
+    }
+
+    /// The upper range of the hypervisor's stage 1. pKVM does not use it, and turns it off where the register has a bit
+    /// for that (TCR_EL2.EPD1).
+    ///
+    /// @throws dev.s2snap.vmsa.GeometryException if the registers contradict each other
+    public static Fact<TranslationTable> hypUpper(PhysicalMemory memory, Registers registers) {
+        OptionalLong hcr = registers.get("HCR_EL2");
+        if (hcr.isEmpty()
+                || registers.get("TTBR1_EL2").isEmpty()
+                || registers.get("TCR_EL2").isEmpty()) {
+            return missing(registers, "TTBR1_EL2", "TCR_EL2", "HCR_EL2");
+        }
+        if ((hcr.getAsLong() & HCR_E2H) == 0) {
+            return Fact.unknown("HCR_EL2.E2H is 0: EL2 has one range of addresses, that of TTBR0_EL2");
+        }
+        return stage1(memory, registers, TranslationRegime.EL2_0_UPPER, 1);
+    }
+
+    /// A range of the host's own stage 1. Its tables, and what it maps, are at addresses that the host's stage 2
+    /// translates; under pKVM that is the identity, and so the tables are read where the register says.
+    ///
+    /// @throws dev.s2snap.vmsa.GeometryException if the registers contradict each other
+    public static Fact<TranslationTable> el1(PhysicalMemory memory, Registers registers, boolean upper) {
+        String ttbr = upper ? "TTBR1_EL1" : "TTBR0_EL1";
+        if (registers.get(ttbr).isEmpty() || registers.get("TCR_EL1").isEmpty()) {
+            return missing(registers, ttbr, "TCR_EL1");
+        }
+        return stage1(
+                memory, registers, upper ? TranslationRegime.EL1_0_UPPER : TranslationRegime.EL1_0, upper ? 1 : 0);
+    }
+
+    /// A stage 1 whose registers are there.
+    private static Fact<TranslationTable> stage1(
+            PhysicalMemory memory, Registers registers, TranslationRegime regime, int range) {
+        String el = regime == TranslationRegime.EL1_0 || regime == TranslationRegime.EL1_0_UPPER ? "EL1" : "EL2";
+        long tcr = registers.get("TCR_" + el).orElseThrow();
+        // EPD0, bit 7, and EPD1, bit 23, of the layout with two ranges: no walk, every access faults (D24.2).
+        if (regime.withEl0() && (tcr >>> (range == 0 ? 7 : 23) & 1) != 0) {
+            return Fact.unknown("TCR_" + el + ".EPD" + range + " is 1: this range is not translated");
+        }
+        // TCR2_ELx.D128, bit 5 (FEAT_D128, D24.2).
+        if ((registers.get("TCR2_" + el).orElse(0) & 1 << 5) != 0) {
+            return Fact.unknown("TCR2_" + el + ".D128 = 1: tables of 128-bit descriptors are not read");
+        }
+        TableGeometry geometry = TableGeometry.ofTcr(regime, tcr);
+        String ttbr = "TTBR" + range + "_" + el;
+        long root = geometry.rootAddress(registers.get(ttbr).orElseThrow());
+        return Fact.known(new TranslationTable(memory, geometry, root), ttbr + ", TCR_" + el);
     }
 
     /// @throws dev.s2snap.vmsa.GeometryException if the registers contradict each other
@@ -70,10 +116,8 @@ public final class MachineTables {
             return missing(registers, "VTTBR_EL2", "VTCR_EL2");
         }
         TableGeometry geometry = TableGeometry.ofVtcr(vtcr.getAsLong());
-        int outputSize = (int) (vtcr.getAsLong() >>> 16) & 7;
         return Fact.known(
-                new TranslationTable(memory, geometry, geometry.rootAddress(vttbr.getAsLong(), outputSize)),
-                "VTTBR_EL2, VTCR_EL2");
+                new TranslationTable(memory, geometry, geometry.rootAddress(vttbr.getAsLong())), "VTTBR_EL2, VTCR_EL2");
     }
 
     /// Says which of the registers that are needed are not there.

@@ -63,7 +63,9 @@ class MachineTablesTest {
         assertThat(MachineTables.host(NOTHING, host()))
                 .isEqualTo(Fact.known(
                         new TranslationTable(
-                                NOTHING, new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false), 0x4626_a000L),
+                                NOTHING,
+                                new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false, 40),
+                                0x4626_a000L),
                         "VTTBR_EL2, VTCR_EL2"));
     }
 
@@ -130,25 +132,79 @@ class MachineTablesTest {
     @ParameterizedTest
     @CsvSource({
         // nVHE: output size in TCR_EL2.PS, bits 18:16, DS in 32.
-        "0x80000001, 0x80823510, 0x46021001, EL2, 48, 0, 0x0000000046021000",
-        "0x80000001, 0x18086350c, 0x46021004, EL2, 52, -1, 0x0001000046021000",
-        "0x80000001, 0x18085350c, 0x46021004, EL2, 52, -1, 0x0000000046021000",
+        "0x80000001, 0x80823510, 0x46021001, EL2, 48, 0, 0x0000000046021000, 40",
+        "0x80000001, 0x18086350c, 0x46021004, EL2, 52, -1, 0x0001000046021000, 52",
+        "0x80000001, 0x18085350c, 0x46021004, EL2, 52, -1, 0x0000000046021000, 48",
         // hVHE: IPS in 34:32, DS in 59.
-        "0x480000001, 0x0000000200003510, 0x46021000, EL2_0, 48, 0, 0x0000000046021000",
-        "0x480000001, 0x080000060000350c, 0x46021008, EL2_0, 52, -1, 0x0002000046021000",
-        "0x480000001, 0x080000050006350c, 0x46021008, EL2_0, 52, -1, 0x0000000046021000",
+        "0x480000001, 0x0000000200003510, 0x46021000, EL2_0, 48, 0, 0x0000000046021000, 40",
+        "0x480000001, 0x080000060000350c, 0x46021008, EL2_0, 52, -1, 0x0002000046021000, 52",
+        "0x480000001, 0x080000050006350c, 0x46021008, EL2_0, 52, -1, 0x0000000046021000, 48",
     })
     void theHypervisorsTableIsInTtbr0WithTheLayoutOfTcrThatE2hSays(
-            String hcr, String tcr, String ttbr, TranslationRegime regime, int inputBits, int start, String root) {
+            String hcr,
+            String tcr,
+            String ttbr,
+            TranslationRegime regime,
+            int inputBits,
+            int start,
+            String root,
+            int outputBits) {
         Registers registers =
                 registers("HCR_EL2", Long.decode(hcr), "TCR_EL2", Long.decode(tcr), "TTBR0_EL2", Long.decode(ttbr));
         assertThat(MachineTables.hyp(NOTHING, registers))
                 .isEqualTo(Fact.known(
                         new TranslationTable(
                                 NOTHING,
-                                new TableGeometry(regime, 12, inputBits, start, inputBits == 52),
+                                new TableGeometry(regime, 12, inputBits, start, inputBits == 52, outputBits),
                                 Long.decode(root)),
                         "TTBR0_EL2, TCR_EL2"));
+    }
+
+    @Test
+    void theUpperRangeOfEl2IsInTtbr1IfThereIsOne() {
+        Registers registers =
+                registers("HCR_EL2", 0x4_8000_0000L, "TCR_EL2", 0x5_b550_3510L, "TTBR1_EL2", 0x4602_1000L);
+        assertThat(MachineTables.hypUpper(NOTHING, registers))
+                .isEqualTo(Fact.known(
+                        new TranslationTable(
+                                NOTHING,
+                                new TableGeometry(TranslationRegime.EL2_0_UPPER, 12, 48, 0, false, 48),
+                                0x4602_1000L),
+                        "TTBR1_EL2, TCR_EL2"));
+        assertThat(MachineTables.hypUpper(NOTHING, with(registers, "HCR_EL2", 0x8000_0000L)))
+                .isEqualTo(Fact.unknown("HCR_EL2.E2H is 0: EL2 has one range of addresses, that of TTBR0_EL2"));
+        // As pKVM has it under hVHE.
+        assertThat(MachineTables.hypUpper(NOTHING, with(registers, "TCR_EL2", 0x35_b590_3510L)))
+                .isEqualTo(Fact.unknown("TCR_EL2.EPD1 is 1: this range is not translated"));
+        assertThat(MachineTables.hypUpper(NOTHING, without(registers, "TTBR1_EL2")))
+                .isEqualTo(Fact.unknown("the registers lack TTBR1_EL2"));
+    }
+
+    @Test
+    void theHostsOwnStage1HasTwoRanges() {
+        // 6.12 on a Neoverse N1; the upper root has an ASID above it and CnP below.
+        Registers registers = registers(
+                "TCR_EL1", 0x50_01f5_b550_3510L, "TTBR0_EL1", 0x4327_2001L, "TTBR1_EL1", 0x46_0000_41f1_6001L);
+        assertThat(MachineTables.el1(NOTHING, registers, true))
+                .isEqualTo(Fact.known(
+                        new TranslationTable(
+                                NOTHING,
+                                new TableGeometry(TranslationRegime.EL1_0_UPPER, 12, 48, 0, false, 48),
+                                0x41f1_6000L),
+                        "TTBR1_EL1, TCR_EL1"));
+        assertThat(MachineTables.el1(NOTHING, registers, false))
+                .isEqualTo(Fact.known(
+                        new TranslationTable(
+                                NOTHING,
+                                new TableGeometry(TranslationRegime.EL1_0, 12, 48, 0, false, 48),
+                                0x4327_2000L),
+                        "TTBR0_EL1, TCR_EL1"));
+        assertThat(MachineTables.el1(NOTHING, without(registers, "TCR_EL1"), false))
+                .isEqualTo(Fact.unknown("the registers lack TCR_EL1"));
+        assertThat(MachineTables.el1(NOTHING, with(registers, "TCR_EL1", 0x5_b550_3590L), false))
+                .isEqualTo(Fact.unknown("TCR_EL1.EPD0 is 1: this range is not translated"));
+        assertThat(MachineTables.el1(NOTHING, with(registers, "TCR2_EL1", 1 << 5), true))
+                .isEqualTo(Fact.unknown("TCR2_EL1.D128 = 1: tables of 128-bit descriptors are not read"));
     }
 
     @ParameterizedTest
@@ -175,7 +231,7 @@ class MachineTablesTest {
                                 Fact.known(
                                         new TranslationTable(
                                                 NOTHING,
-                                                new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false),
+                                                new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false, 40),
                                                 0x8000_0000L),
                                         "VTTBR_EL2, VTCR_EL2")),
                         new Guest(1, 0, Fact.unknown("the registers lack VTTBR_EL2")),

@@ -12,6 +12,10 @@ public final class Descriptor {
     /// Bit 10, access flag.
     public static final long AF = 1L << 10;
 
+    /// Bits 63:59 of a table descriptor of a stage 1: NSTable, APTable, UXNTable or XNTable, PXNTable. They restrict
+    /// everything below it (D8.3.1); in a stage 2 they are RES0.
+    public static final long TABLE_ATTRIBUTES = 0x1fL << 59;
+
     /// Bits 58:55, ignored by hardware.
     public static final long SOFTWARE = 0xfL << 55;
 

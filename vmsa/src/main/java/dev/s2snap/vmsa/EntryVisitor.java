@@ -22,5 +22,16 @@ public interface EntryVisitor {
     void entries(MemorySegment bytes, long offset, int count, int level, long inputAddress);
 
     /// Something that the architecture does not allow, or a page that is not there. The walk goes on behind it.
+    /// Called for the first [TranslationTable#LISTED_FINDINGS] of each rule.
     default void finding(Finding finding) {}
+
+    /// At the end of the walk: `number` more findings of `rule`, which were not passed on.
+    default void unlisted(Finding.Rule rule, long number) {}
+
+    /// At the end of the walk, if it is not 0: [Descriptor#TABLE_ATTRIBUTES] of all table descriptors, or-ed together.
+    default void tableAttributes(long bits) {}
+
+    /// What a range of input addresses maps is not known: its table could not be entered. There is a finding for it
+    /// too.
+    default void unread(long inputAddress, long size) {}
 }

@@ -29,7 +29,12 @@ public record Finding(Rule rule, List<Step> path, String message) {
         /// Bits 1:0 are 01 at a level without blocks.
         RESERVED_ENCODING("reserved-encoding"),
         /// Address bits below the size of a block are set (RES0).
-        MISALIGNED_BLOCK("misaligned-block");
+        MISALIGNED_BLOCK("misaligned-block"),
+        /// An address is beyond the output size that PS or IPS sets, which is an Address size fault (D8.2.2). What lies
+        /// below a table descriptor like that is not read.
+        ADDRESS_SIZE("address-size"),
+        /// Bits next to the address are set that have to be 0 (RES0); the address is taken without them.
+        RESERVED_BITS("reserved-bits");
 
         private final String id;
 

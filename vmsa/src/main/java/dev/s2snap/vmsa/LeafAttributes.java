@@ -6,7 +6,8 @@ import java.util.OptionalLong;
 ///
 /// The bits mean different things in each regime, and control registers change them further; the decoder is made once
 /// per table from the registers and then asked per descriptor. Where a register that matters is not known the answer
-/// has a `?` in it. Hierarchical attributes of table descriptors (APTable, XNTable) are not applied.
+/// has a `?` in it. Hierarchical attributes of table descriptors (APTable, XNTable) are not applied;
+/// [LeafRuns.Result#tableAttributes()] tells whether there are any.
 public final class LeafAttributes {
 
     /// HCR_EL2.FWB: stage 2 decides the memory type alone (FEAT_S2FWB, D24.2).
@@ -45,8 +46,8 @@ public final class LeafAttributes {
             OptionalLong sctlr) {
         this.geometry = geometry;
         this.indirect = indirect;
-        // SH0, bits 13:12 of VTCR_EL2 and of both layouts of TCR_EL2.
-        this.shareability = (int) (control >>> 12) & 3;
+        // SH0, bits 13:12 of VTCR_EL2 and of all layouts of a TCR; SH1, bits 29:28, is for the upper range.
+        this.shareability = (int) (control >>> (geometry.regime().upper() ? 28 : 12)) & 3;
         this.hcr = hcr;
         this.mmfr1 = mmfr1;
         this.mair = mair;
@@ -75,18 +76,22 @@ public final class LeafAttributes {
 
     /// Whose permissions [#permissions(long)] lists, for a column header: one, or two with a slash.
     public String permissionsTitle() {
-        return geometry.regime() == TranslationRegime.EL2_0 ? "EL2/EL0" : "perm";
+        return switch (geometry.regime()) {
+            case STAGE2, EL2 -> "perm";
+            case EL2_0, EL2_0_UPPER -> "EL2/EL0";
+            case EL1_0, EL1_0_UPPER -> "EL1/EL0";
+        };
     }
 
     /// Read, write and execute as `rwx`, with `-` for what is not allowed and `?` for what depends on a register that
     /// is
-    /// not known. In EL2&0, and in a stage 2 whose levels differ, it is the higher exception level's, a slash, and
-    /// EL0's.
+    /// not known. In EL2&0 and EL1&0, and in a stage 2 whose levels differ, it is the higher exception level's, a
+    /// slash, and EL0's.
     public String permissions(long descriptor) {
         return switch (geometry.regime()) {
             case STAGE2 -> stage2Permissions(descriptor);
             case EL2 -> el2Permissions(descriptor);
-            case EL2_0 -> el20Permissions(descriptor);
+            case EL2_0, EL2_0_UPPER, EL1_0, EL1_0_UPPER -> permissionsWithEl0(descriptor);
         };
     }
 
@@ -119,8 +124,8 @@ public final class LeafAttributes {
         return letters(true, write, execute(!bit(descriptor, 54), write));
     }
 
-    /// AP[2:1] in bits 7:6, UXN in 54, PXN in 53; what EL0 can write EL2 does not execute (D8.4.1).
-    private String el20Permissions(long descriptor) {
+    /// AP[2:1] in bits 7:6, UXN in 54, PXN in 53; what EL0 can write the higher level does not execute (D8.4.1).
+    private String permissionsWithEl0(long descriptor) {
         if (indirect) {
             return UNKNOWN + '/' + UNKNOWN;
         }
@@ -268,7 +273,7 @@ public final class LeafAttributes {
         switch (geometry.regime()) {
             case STAGE2 -> append(flags, bit(descriptor, 11), "FnXS");
             case EL2 -> {}
-            case EL2_0 -> append(flags, bit(descriptor, 11), "nG");
+            case EL2_0, EL2_0_UPPER, EL1_0, EL1_0_UPPER -> append(flags, bit(descriptor, 11), "nG");
         }
         append(flags, block && bit(descriptor, 16), "nT");
         append(flags, !geometry.regime().stage2() && bit(descriptor, 50), "guarded");

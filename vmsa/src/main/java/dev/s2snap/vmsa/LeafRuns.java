@@ -1,17 +1,27 @@
 package dev.s2snap.vmsa;
 
+import dev.s2snap.vmsa.Finding.Rule;
 import dev.s2snap.vmsa.TableCounts.Kind;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Consumer;
 
 /// Collects the leaves of a walk as maximal [LeafRun]s in ascending input address, with counts and findings.
 public final class LeafRuns implements EntryVisitor {
+    /// No descriptor has these two low bits.
+    private static final long NO_LEAVES = -1;
+
     private final TableGeometry geometry;
     private final Consumer<LeafRun> sink;
     private final TableCounts counts = new TableCounts();
     private final List<Finding> findings = new ArrayList<>();
+    private final Map<Rule, Long> unlisted = new EnumMap<>(Rule.class);
+    private final List<Unread> unread = new ArrayList<>();
+    private long unreadBytes;
+    private long tableAttributes;
 
     // The open run; `open` false means none.
     private boolean open;
@@ -34,19 +44,46 @@ public final class LeafRuns implements EntryVisitor {
         LeafRuns collector = new LeafRuns(table.geometry(), runs::add);
         table.walk(collector);
         collector.finish();
-        return new Result(runs, collector.counts, collector.findings);
+        return new Result(
+                runs,
+                collector.counts,
+                collector.findings,
+                collector.unlisted,
+                collector.unread,
+                collector.unreadBytes,
+                collector.tableAttributes);
     }
+
+    /// A range of input addresses about which the table could not be asked.
+    ///
+    /// @param end exclusive; 0 is the end of the upper range
+    public record Unread(long start, long end) {}
 
     /// A whole table as runs.
     ///
     /// @param findings empty if the table is completely readable and well formed
-    public record Result(List<LeafRun> runs, TableCounts counts, List<Finding> findings) {
+    /// @param unlisted how many findings there are beyond [TranslationTable#LISTED_FINDINGS] of a rule
+    /// @param unread what could not be read, ascending; the last one goes on to the end if there are very many
+    /// @param unreadBytes how much of the input address space could not be read
+    /// @param tableAttributes what table descriptors restrict: [Descriptor#TABLE_ATTRIBUTES] of all of them, or-ed
+    public record Result(
+            List<LeafRun> runs,
+            TableCounts counts,
+            List<Finding> findings,
+            Map<Rule, Long> unlisted,
+            List<Unread> unread,
+            long unreadBytes,
+            long tableAttributes) {
+
         /// Whether every table page could be read and entered.
         public boolean complete() {
-            return findings.stream()
-                    .noneMatch(f -> f.rule() == Finding.Rule.ABSENT_TABLE
-                            || f.rule() == Finding.Rule.TABLE_CYCLE
-                            || f.rule() == Finding.Rule.SHARED_TABLE);
+            return unreadBytes == 0;
+        }
+
+        /// Number of findings of all rules, listed or not.
+        public long totalFindings() {
+            return findings.size()
+                    + unlisted.values().stream().mapToLong(Long::longValue).sum();
         }
     }
 
@@ -67,6 +104,27 @@ public final class LeafRuns implements EntryVisitor {
     }
 
     @Override
+    public void unlisted(Rule rule, long number) {
+        unlisted.put(rule, number);
+    }
+
+    @Override
+    public void tableAttributes(long bits) {
+        tableAttributes = bits;
+    }
+
+    @Override
+    public void unread(long inputAddress, long size) {
+        unreadBytes += size;
+        if (!unread.isEmpty()
+                && (unread.getLast().end() == inputAddress || unread.size() >= TranslationTable.LISTED_FINDINGS)) {
+            unread.add(new Unread(unread.removeLast().start(), inputAddress + size));
+        } else {
+            unread.add(new Unread(inputAddress, inputAddress + size));
+        }
+    }
+
+    @Override
     public void table(long address, int level, long inputAddress) {
         counts.add(Kind.TABLES, level, 1);
     }
@@ -79,52 +137,62 @@ public final class LeafRuns implements EntryVisitor {
     @Override
     public void entries(MemorySegment bytes, long offset, int count, int level, long inputAddress) {
         long size = geometry.entrySize(level);
-        long mask = geometry.outputMask(level);
-        boolean last = level == TableGeometry.LAST_LEVEL;
-        long leafType = last ? 3 : geometry.blocksAt(level) ? 1 : -1;
+        long leafType = level == TableGeometry.LAST_LEVEL ? 3 : geometry.blocksAt(level) ? Descriptor.VALID : NO_LEAVES;
         int empty = 0;
         int leaves = 0;
-        long input = inputAddress;
-        for (int index = 0; index < count; index++, input += size) {
+        int index = 0;
+        while (index < count) {
             long descriptor = bytes.get(PhysicalMemory.LE64, offset + (long) index * Long.BYTES);
+            boolean leaf = (descriptor & 3) == leafType;
+            // What most entries do: a mapping goes on where the one before it ended, anything else repeats itself.
+            int end = leaf ? (int) Math.min(count, index + geometry.entriesToCarry(descriptor, level)) : count;
+            int same = alike(bytes, offset, index, end, descriptor, leaf ? size : 0);
+            long input = inputAddress + index * size;
             if (descriptor == 0) {
-                empty++;
-            } else if ((descriptor & 3) == leafType) {
-                leaves++;
-                long address = geometry.outputAddress(descriptor, level);
-                if (open
-                        && kind != LeafRun.Kind.INVALID
-                        && this.level == level
-                        && end == input
-                        && bits == (descriptor & ~mask)
-                        && address == output + (input - start)) {
-                    end = input + size;
-                } else {
-                    begin(input, level, last ? LeafRun.Kind.PAGE : LeafRun.Kind.BLOCK, address, descriptor & ~mask);
-                }
-            } else if (open
-                    && kind == LeafRun.Kind.INVALID
-                    && this.level == level
-                    && end == input
-                    && bits == descriptor) {
-                end = input + size;
+                empty += same;
             } else {
-                begin(input, level, LeafRun.Kind.INVALID, 0, descriptor);
+                leaves += leaf ? same : 0;
+                extend(input, same * size, level, leaf, descriptor);
             }
+            index += same;
         }
         counts.add(Kind.EMPTY, level, empty);
         counts.add(Kind.LEAVES, level, leaves);
         counts.add(Kind.ANNOTATED, level, (long) count - empty - leaves);
     }
 
-    private void begin(long input, int level, LeafRun.Kind kind, long output, long bits) {
-        finish();
-        open = true;
-        start = input;
-        end = input + geometry.entrySize(level);
-        this.level = level;
-        this.kind = kind;
-        this.output = output;
-        this.bits = bits;
+    /// How many entries from `index` on, before `end`, are `descriptor` plus `step` for each one that they are away.
+    private static int alike(MemorySegment bytes, long offset, int index, int end, long descriptor, long step) {
+        int next = index + 1;
+        long expected = descriptor + step;
+        while (next < end && bytes.get(PhysicalMemory.LE64, offset + (long) next * Long.BYTES) == expected) {
+            next++;
+            expected += step;
+        }
+        return next - index;
+    }
+
+    /// Adds entries of one kind to the open run, or opens one with them.
+    private void extend(long input, long size, int level, boolean leaf, long descriptor) {
+        long mask = leaf ? geometry.outputMask(level) : 0;
+        long output = leaf ? geometry.outputAddress(descriptor, level) : 0;
+        boolean goesOn = open
+                && leaf == (kind != LeafRun.Kind.INVALID)
+                && this.level == level
+                && end == input
+                && bits == (descriptor & ~mask)
+                && (!leaf || output == this.output + (input - start));
+        if (!goesOn) {
+            finish();
+            open = true;
+            start = input;
+            this.level = level;
+            kind = !leaf
+                    ? LeafRun.Kind.INVALID
+                    : level == TableGeometry.LAST_LEVEL ? LeafRun.Kind.PAGE : LeafRun.Kind.BLOCK;
+            this.output = output;
+            bits = descriptor & ~mask;
+        }
+        end = input + size;
     }
 }

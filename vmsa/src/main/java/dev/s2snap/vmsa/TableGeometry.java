@@ -15,7 +15,9 @@ package dev.s2snap.vmsa;
 /// @param inputBits size of the input address in bits, 64 - TnSZ
 /// @param startLevel level of the root, -1 to 3
 /// @param lpa2 descriptors carry OA[51:50] in bits 9:8, FEAT_LPA2 with DS = 1
-public record TableGeometry(TranslationRegime regime, int granuleShift, int inputBits, int startLevel, boolean lpa2) {
+/// @param outputBits size of the output address in bits, from the PS or IPS field: an address beyond it is a fault
+public record TableGeometry(
+        TranslationRegime regime, int granuleShift, int inputBits, int startLevel, boolean lpa2, int outputBits) {
 
     /// The level whose valid entries are pages and never tables.
     public static final int LAST_LEVEL = 3;
@@ -35,7 +37,7 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
         if (lpa2 && granuleShift == 16) {
             throw new GeometryException("DS = 1 has no meaning with the 64K granule");
         }
-        int maxBits = lpa2 || granuleShift == 16 ? 52 : 48;
+        int maxBits = maxOutputBits(granuleShift, lpa2);
         if (inputBits < 16 || inputBits > maxBits) {
             throw new GeometryException("an input address of " + inputBits + " bits does not exist with the "
                     + (1 << (granuleShift - 10)) + "K granule" + (lpa2 ? " and DS = 1" : ""));
@@ -57,6 +59,25 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
                     + (1L << (rootBits - pageBits)) + " pages at start level " + startLevel + ", more than the "
                     + (regime.stage2() ? MAX_CONCATENATED : 1) + " that may be concatenated");
         }
+        if (outputBits < 32 || outputBits > maxBits) {
+            throw new GeometryException("an output address of " + outputBits + " bits does not exist with the "
+                    + (1 << (granuleShift - 10)) + "K granule" + (lpa2 ? " and DS = 1" : ""));
+        }
+    }
+
+    /// A geometry whose output address is as long as its descriptors can carry.
+    public TableGeometry(TranslationRegime regime, int granuleShift, int inputBits, int startLevel, boolean lpa2) {
+        this(regime, granuleShift, inputBits, startLevel, lpa2, maxOutputBits(granuleShift, lpa2));
+    }
+
+    private static int maxOutputBits(int granuleShift, boolean lpa2) {
+        return lpa2 || granuleShift == 16 ? 52 : 48;
+    }
+
+    /// PS and IPS (D24.2). 6 and 7 are 52 and 56 bits; of these 64-bit descriptors carry what they can.
+    private static int outputBits(int field, int granuleShift, boolean lpa2) {
+        int[] bits = {32, 36, 40, 42, 44, 48, 52, 52};
+        return Math.min(bits[field & 7], maxOutputBits(granuleShift, lpa2));
     }
 
     /// Decodes VTCR_EL2 (D24.2): T0SZ 5:0, SL0 7:6, TG0 15:14, DS 32, SL2 33.
@@ -84,21 +105,37 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
             }
             startLevel = 3 - sl0;
         }
+        boolean lpa2 = ds && granuleShift != 16;
         return new TableGeometry(
-                TranslationRegime.STAGE2, granuleShift, 64 - ((int) vtcr & 63), startLevel, ds && granuleShift != 16);
+                TranslationRegime.STAGE2,
+                granuleShift,
+                64 - ((int) vtcr & 63),
+                startLevel,
+                lpa2,
+                outputBits((int) (vtcr >>> 16), granuleShift, lpa2));
     }
 
-    /// Decodes the lower range of TCR_EL2 (D24.2): T0SZ 5:0, TG0 15:14; DS is bit 32, or 59 where E2H is set.
-    /// The start level of a stage 1 follows from the input size (D8.2.1).
+    /// Decodes the TCR of a stage 1 (D24.2). EL2 has one range: T0SZ 5:0, TG0 15:14, PS 18:16, DS 32. The others have
+    /// two: T0SZ 5:0, TG0 15:14, T1SZ 21:16, TG1 31:30, IPS 34:32, DS 59. The start level follows from the input size
+    /// (D8.2.1).
     ///
-    /// @param e2h HCR_EL2.E2H, which changes the layout of the register
-    public static TableGeometry ofTcrEl2(long tcr, boolean e2h) {
-        int granuleShift = granuleShift((int) (tcr >>> 14) & 3, "TCR_EL2");
-        boolean ds = (tcr >>> (e2h ? 59 : 32) & 1) != 0 && granuleShift != 16;
-        int inputBits = 64 - ((int) tcr & 63);
+    /// @param regime which range of which register
+    /// @param tcr TCR_EL2, or TCR_EL1 for EL1&0
+    /// @throws GeometryException if the granule is reserved, or contradicts the size
+    public static TableGeometry ofTcr(TranslationRegime regime, long tcr) {
+        if (regime.stage2()) {
+            throw new IllegalArgumentException("stage 2 is controlled by VTCR_EL2");
+        }
+        String register =
+                regime == TranslationRegime.EL1_0 || regime == TranslationRegime.EL1_0_UPPER ? "TCR_EL1" : "TCR_EL2";
+        int granuleShift = regime.upper()
+                ? granuleShiftOfTg1((int) (tcr >>> 30) & 3, register)
+                : granuleShift((int) (tcr >>> 14) & 3, register);
+        boolean lpa2 = (tcr >>> (regime.withEl0() ? 59 : 32) & 1) != 0 && granuleShift != 16;
+        int inputBits = 64 - ((int) (tcr >>> (regime.upper() ? 16 : 0)) & 63);
         int levels = Math.ceilDiv(inputBits - granuleShift, granuleShift - 3);
-        return new TableGeometry(
-                e2h ? TranslationRegime.EL2_0 : TranslationRegime.EL2, granuleShift, inputBits, 4 - levels, ds);
+        int outputBits = outputBits((int) (tcr >>> (regime.withEl0() ? 32 : 16)), granuleShift, lpa2);
+        return new TableGeometry(regime, granuleShift, inputBits, 4 - levels, lpa2, outputBits);
     }
 
     private static int granuleShift(int tg0, String register) {
@@ -110,15 +147,23 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
         };
     }
 
+    /// TG1 has other values than TG0.
+    private static int granuleShiftOfTg1(int tg1, String register) {
+        return switch (tg1) {
+            case 1 -> 14;
+            case 2 -> 12;
+            case 3 -> 16;
+            default -> throw new GeometryException(register + ".TG1 = 0 is reserved");
+        };
+    }
+
     /// The address in a table base register (D24.2): bits 47:1, or with 52-bit addresses bits 47:6 and
     /// 51:48 in bits 5:2. Bit 0 is CnP. The address is aligned down to the size of the root.
     ///
-    /// @param ttbr VTTBR_EL2 or TTBR0_EL2
-    /// @param outputSize the PS field of VTCR_EL2 or TCR_EL2 (IPS where E2H is set); 6 means 52 bits
-    public long rootAddress(long ttbr, int outputSize) {
+    /// @param ttbr VTTBR_EL2, or a TTBR of the regime
+    public long rootAddress(long ttbr) {
         long low = ttbr & 0x0000_ffff_ffff_fffeL;
-        long address =
-                outputSize == 6 && (lpa2 || granuleShift == 16) ? (low & ~0x3fL) | (ttbr >>> 2 & 0xf) << 48 : low;
+        long address = outputBits == 52 ? (low & ~0x3fL) | (ttbr >>> 2 & 0xf) << 48 : low;
         return address & -rootBytes();
     }
 
@@ -150,9 +195,19 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
         return (int) (address >>> shift(level)) & entriesPerTable() - 1;
     }
 
-    /// Size of the input address space in bytes; addresses from here on are outside. (At most 2^52.)
+    /// Size of the input address space in bytes. (At most 2^52.)
     public long inputSize() {
         return 1L << inputBits;
+    }
+
+    /// The first input address: 0, or that of the upper range, whose end is 2^64 and therefore 0 in a `long`.
+    public long inputBase() {
+        return regime.upper() ? -inputSize() : 0;
+    }
+
+    /// Whether `address` is one that this table translates.
+    public boolean covers(long address) {
+        return Long.compareUnsigned(address - inputBase(), inputSize()) < 0;
     }
 
     /// Entries of the root that are looked at: less than a page, a page, or up to 16 pages.
@@ -190,6 +245,28 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
         return addressMask(granuleShift);
     }
 
+    /// Bits of a valid leaf of `level` that have to be 0 (RES0, D8.3.1): between the granule and the size of a block,
+    /// but for nT (bit 16), and those next to the address that carry none of it.
+    public long reservedBits(int level) {
+        long belowSize = addressMask(12) & ~outputMask(level) & ~(level < LAST_LEVEL ? 1L << 16 : 0);
+        return belowSize | aboveAddress();
+    }
+
+    /// Bits of a table descriptor that have to be 0 (RES0, D8.3.1), next to the address. Others are ignored.
+    public long reservedTableBits() {
+        return (addressMask(12) & ~tableAddressMask()) | aboveAddress() | 1L << 50;
+    }
+
+    /// 49:48 where they are no address bits. Bit 50 is GP in a stage 1.
+    private long aboveAddress() {
+        return (lpa2 ? 0 : 3L << 48) | (regime.stage2() ? 1L << 50 : 0);
+    }
+
+    /// The bits of a descriptor with which an address is beyond the output size: an Address size fault (D8.2.2).
+    public long beyondOutput() {
+        return addressBits(-1L << outputBits);
+    }
+
     private long addressMask(int low) {
         if (lpa2) {
             return bits(49, low) | 0x300;
@@ -221,6 +298,13 @@ public record TableGeometry(TranslationRegime regime, int granuleShift, int inpu
     /// Address of the table that a table descriptor points to.
     public long tableAddress(long descriptor) {
         return address(descriptor, tableAddressMask());
+    }
+
+    /// How many entries of `level` follow each other from `descriptor` on, itself included, until adding the entry size
+    /// would carry out of the upper end of its address bits.
+    long entriesToCarry(long descriptor, int level) {
+        long end = 1L << (lpa2 ? 50 : 48);
+        return (end - (descriptor & (end - entrySize(level)))) >>> shift(level);
     }
 
     /// The bits of a descriptor that stand for `address`: the inverse of [#tableAddress(long)] and

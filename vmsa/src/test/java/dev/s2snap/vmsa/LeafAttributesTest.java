@@ -218,4 +218,30 @@ class LeafAttributesTest {
                     .isEqualTo("guarded");
         }
     }
+
+    @Nested
+    class El1 {
+        private final LeafAttributes upper =
+                stage1(new TableGeometry(TranslationRegime.EL1_0_UPPER, 12, 48, 0, false), NO_WXN);
+
+        @ParameterizedTest
+        @CsvSource({
+            "0x0068000000000713, rw-/---", // a kernel's data
+            "0x0040000000000793, r-x/---", // its text
+            "0x00e8000000000f53, rw-/rw-", // a user's data
+            "0x0020000000000fd3, r--/r-x", // a user's text
+        })
+        void theKernelAndItsUsersHaveEachTheirs(String descriptor, String permissions) {
+            assertThat(upper.permissions(Long.decode(descriptor))).isEqualTo(permissions);
+            assertThat(upper.permissionsTitle()).isEqualTo("EL1/EL0");
+            assertThat(upper.flags(1 << 11 | 1 << 10, false)).isEqualTo("nG");
+        }
+
+        @Test
+        void theUpperRangeHasAShareabilityOfItsOwn() {
+            TableGeometry lpa2 = new TableGeometry(TranslationRegime.EL1_0_UPPER, 12, 52, -1, true);
+            LeafAttributes attributes = LeafAttributes.stage1(lpa2, 2L << 28 | 3 << 12, NONE, MAIR, NO_WXN);
+            assertThat(attributes.shareability(0x703)).isEqualTo("outer");
+        }
+    }
 }

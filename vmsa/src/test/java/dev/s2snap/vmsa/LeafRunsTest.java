@@ -2,12 +2,15 @@ package dev.s2snap.vmsa;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.s2snap.vmsa.Finding.Rule;
 import dev.s2snap.vmsa.LeafRun.Kind;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class LeafRunsTest {
@@ -103,6 +106,8 @@ class LeafRunsTest {
                 .containsExactly(
                         new LeafRun(0, 0x20_0000L, 2, Kind.BLOCK, 0x4000_0000L, ATTRIBUTES | 1),
                         new LeafRun(0x40_0000L, 0x60_0000L, 2, Kind.BLOCK, 0x4040_0000L, ATTRIBUTES | 1));
+        assertThat(absent.unread()).containsExactly(new LeafRuns.Unread(0x20_0000L, 0x40_0000L));
+        assertThat(absent.unreadBytes()).isEqualTo(0x20_0000L);
         // A cycle and a second parent are as bad; a wrong encoding is not.
         tables.point(0x0020_0000L, 2, tables.root);
         assertThat(LeafRuns.of(tables.table()).complete()).isFalse();
@@ -111,6 +116,81 @@ class LeafRunsTest {
         assertThat(LeafRuns.of(tables.table()).complete()).isTrue();
         tables.point(0x0060_0000L, 2, shared);
         assertThat(LeafRuns.of(tables.table()).complete()).isFalse();
+    }
+
+    @Test
+    void whatCouldNotBeReadIsSummedUpAndJoined() {
+        TestTables tables = TestTables.of(Geometries.S2_4K_32, 2);
+        tables.point(0x0020_0000L, 2, 0x7_0000_0000L);
+        tables.point(0x0040_0000L, 2, 0x7_0000_1000L);
+        tables.point(0x0080_0000L, 2, tables.root);
+        LeafRuns.Result result = LeafRuns.of(tables.table());
+        assertThat(result.unread())
+                .containsExactly(
+                        new LeafRuns.Unread(0x20_0000L, 0x60_0000L), new LeafRuns.Unread(0x80_0000L, 0xa0_0000L));
+        assertThat(result.unreadBytes()).isEqualTo(0x60_0000L);
+        assertThat(result.totalFindings()).isEqualTo(3);
+    }
+
+    @Test
+    void findingsBeyondTheLimitAreCountedAndNotKept() {
+        TestTables tables = TestTables.of(Geometries.S2_4K_32, 8);
+        for (int page = 0; page < 3 * 512; page++) {
+            tables.set(page * 0x1000L, 3, 0x5001);
+        }
+        tables.point(0x4000_0000L, 2, tables.root);
+        // Every second block of 2M has no table: ranges that do not meet, more than are listed.
+        for (int block = 4; block < 512; block += 2) {
+            tables.point(0x0020_0000L * block, 2, 0x7_0000_0000L);
+        }
+        for (int block = 514; block < 2048; block += 2) {
+            tables.point(0x0020_0000L * block, 2, 0x7_0000_0000L);
+        }
+        LeafRuns.Result result = LeafRuns.of(tables.table());
+        assertThat(result.findings()).hasSize(2001);
+        assertThat(result.unlisted())
+                .containsExactly(
+                        Map.entry(Rule.ABSENT_TABLE, 254L + 767 - 1000), Map.entry(Rule.RESERVED_ENCODING, 536L));
+        assertThat(result.totalFindings()).isEqualTo(1536 + 1 + 254 + 767);
+        assertThat(result.unreadBytes()).isEqualTo((254 + 767 + 1) * 0x20_0000L);
+        assertThat(result.unread()).hasSize(1000);
+        assertThat(result.unread().getLast().end()).isEqualTo(0xffe0_0000L);
+    }
+
+    @Test
+    void aRunEndsWhereTheNextAddressWouldCarryIntoOtherBits() {
+        TestTables tables = TestTables.of(Geometries.EL2_4K_48, 3);
+        tables.set(0x1000, 3, 0x0000_ffff_ffff_e7ffL);
+        tables.set(0x2000, 3, 0x0000_ffff_ffff_f7ffL);
+        // The sum of the descriptor before it and a page, but bit 48 is no address bit.
+        tables.set(0x3000, 3, 0x0001_0000_0000_07ffL);
+        LeafRuns.Result result = LeafRuns.of(tables.table());
+        assertThat(result.runs())
+                .containsExactly(
+                        new LeafRun(0x1000, 0x3000, 3, Kind.PAGE, 0x0000_ffff_ffff_e000L, 0x7ff),
+                        new LeafRun(0x3000, 0x4000, 3, Kind.PAGE, 0, 0x0001_0000_0000_07ffL));
+        assertThat(result.findings()).extracting(Finding::rule).containsExactly(Rule.RESERVED_BITS);
+    }
+
+    @Test
+    void whatTableDescriptorsRestrictIsKnown() {
+        TestTables tables = TestTables.of(new TableGeometry(TranslationRegime.EL1_0, 12, 48, 0, false), 4);
+        tables.map(0x1000, 3, 0x4000_0000L, ATTRIBUTES);
+        assertThat(LeafRuns.of(tables.table()).tableAttributes()).isZero();
+        long level1 = tables.pages().getFirst();
+        tables.set(0, 0, level1 | 3 | 1L << 59);
+        tables.set(0, 1, tables.pages().get(1) | 3 | 1L << 62);
+        // Of a leaf bits 62:59 are other bits.
+        tables.set(0x2000, 3, 0x4000_07ffL | 1L << 60);
+        assertThat(LeafRuns.of(tables.table()).tableAttributes()).isEqualTo(1L << 62 | 1L << 59);
+    }
+
+    @Test
+    void theLastRunOfTheUpperRangeEndsAtZero() {
+        TestTables tables = TestTables.of(new TableGeometry(TranslationRegime.EL1_0_UPPER, 12, 48, 0, false), 3);
+        tables.map(-0x1000L, 3, 0x4000_0000L, ATTRIBUTES);
+        assertThat(LeafRuns.of(tables.table()).runs())
+                .containsExactly(new LeafRun(-0x1000L, 0, 3, Kind.PAGE, 0x4000_0000L, ATTRIBUTES | 3));
     }
 
     @Test
@@ -156,19 +236,78 @@ class LeafRunsTest {
     @MethodSource("geometries")
     void agreesWithANaiveWalkEntryByEntry(TableGeometry geometry) {
         for (long seed = 0; seed < 40; seed++) {
-            TestTables tables = grow(geometry, new SplittableRandom(seed));
-            Naive naive = new Naive(tables);
-            LeafRuns.Result result = LeafRuns.of(tables.table());
-            assertThat(result.runs()).as("%s, seed %d", geometry, seed).isEqualTo(naive.runs);
-            for (TableCounts.Kind kind : TableCounts.Kind.values()) {
-                for (int level = -1; level <= 3; level++) {
-                    assertThat(result.counts().get(kind, level))
-                            .as("%s, seed %d, %s at level %d", geometry, seed, kind, level)
-                            .isEqualTo(naive.counts[kind.ordinal()][level + 1]);
+            assertAgrees(geometry, seed);
+        }
+    }
+
+    /// All shapes that there are, each with a few trees. FORMAT_COVERAGE.md names this test.
+    @ParameterizedTest
+    @MethodSource("cells")
+    void everyShapeAgreesWithANaiveWalk(TranslationRegime regime, int granuleShift, boolean lpa2) {
+        int shapes = 0;
+        for (int startLevel = -1; startLevel <= 3; startLevel++) {
+            for (int inputBits = 16; inputBits <= 52; inputBits++) {
+                TableGeometry geometry;
+                try {
+                    geometry = new TableGeometry(regime, granuleShift, inputBits, startLevel, lpa2);
+                } catch (GeometryException e) {
+                    continue;
+                }
+                shapes++;
+                for (long seed = 0; seed < 3; seed++) {
+                    assertAgrees(geometry, 1000 * shapes + seed);
                 }
             }
-            assertMaximal(result.runs());
-            assertThat(result.complete()).isEqualTo(naive.absent == 0);
+        }
+        // Of a stage 1 each input size has one root below the largest, of a stage 2 up to five.
+        assertThat(shapes).isGreaterThan(25);
+    }
+
+    static List<Arguments> cells() {
+        List<Arguments> cells = new ArrayList<>();
+        for (TranslationRegime regime : TranslationRegime.values()) {
+            for (int granuleShift : new int[] {12, 14, 16}) {
+                cells.add(Arguments.of(regime, granuleShift, false));
+                if (granuleShift != 16) {
+                    cells.add(Arguments.of(regime, granuleShift, true));
+                }
+            }
+        }
+        return cells;
+    }
+
+    private static void assertAgrees(TableGeometry geometry, long seed) {
+        TestTables tables = grow(geometry, new SplittableRandom(seed));
+        Naive naive = new Naive(tables);
+        LeafRuns.Result result = LeafRuns.of(tables.table());
+        assertThat(result.runs()).as("%s, seed %d", geometry, seed).isEqualTo(naive.runs);
+        for (TableCounts.Kind kind : TableCounts.Kind.values()) {
+            for (int level = -1; level <= 3; level++) {
+                assertThat(result.counts().get(kind, level))
+                        .as("%s, seed %d, %s at level %d", geometry, seed, kind, level)
+                        .isEqualTo(naive.counts[kind.ordinal()][level + 1]);
+            }
+        }
+        assertMaximal(result.runs());
+        assertThat(result.unreadBytes()).isEqualTo(naive.absent);
+        assertThat(result.complete()).isEqualTo(naive.absent == 0);
+        for (LeafRun run : result.runs()) {
+            assertTranslates(tables, run);
+        }
+    }
+
+    /// Both ways to read a table say the same of the first and last byte of a run.
+    private static void assertTranslates(TestTables tables, LeafRun run) {
+        for (long offset : new long[] {0, run.size() - 1}) {
+            Translation translation = tables.table().translate(run.start() + offset);
+            if (run.mapped()) {
+                assertThat(translation)
+                        .isInstanceOfSatisfying(
+                                Translation.Mapped.class,
+                                mapped -> assertThat(mapped.output()).isEqualTo(run.output() + offset));
+            } else {
+                assertThat(translation).isInstanceOf(Translation.Fault.class);
+            }
         }
     }
 
@@ -177,7 +316,7 @@ class LeafRunsTest {
         for (int i = 1; i < runs.size(); i++) {
             LeafRun a = runs.get(i - 1);
             LeafRun b = runs.get(i);
-            assertThat(Long.compareUnsigned(a.end(), b.start())).isLessThanOrEqualTo(0);
+            assertThat(Long.compareUnsigned(a.end() - 1, b.start())).isLessThan(0);
             boolean inStep = !a.mapped() || b.output() - a.output() == b.start() - a.start();
             boolean joinable = a.end() == b.start()
                     && a.level() == b.level()
@@ -251,19 +390,22 @@ class LeafRunsTest {
         private final int granule;
         final List<LeafRun> runs = new ArrayList<>();
         final long[][] counts = new long[TableCounts.Kind.values().length][5];
-        int absent;
+        /// Bytes of input below tables that are not there.
+        long absent;
 
         Naive(TestTables tables) {
             this.tables = tables;
             granule = tables.geometry.granuleShift();
             int start = tables.geometry.startLevel();
+            String regime = tables.geometry.regime().id();
+            long base = regime.endsWith("upper") ? -1L << tables.geometry.inputBits() : 0;
             long entries = 1L << (tables.geometry.inputBits() - TestTables.shift(granule, start));
             long perPage = 1L << (granule - 3);
             for (long i = 0; i < entries; i++) {
                 if (i % perPage == 0) {
                     counts[TableCounts.Kind.TABLES.ordinal()][start + 1]++;
                 }
-                entry(tables.root + i * 8, start, i << TestTables.shift(granule, start));
+                entry(tables.root + i * 8, start, base + (i << TestTables.shift(granule, start)));
             }
         }
 
@@ -273,7 +415,7 @@ class LeafRunsTest {
             if ((value & 3) == 3 && level < 3) {
                 long table = output(value, 1L << granule);
                 if (tables.memory.offset(table, 8) == -1) {
-                    absent++;
+                    absent += size;
                     return;
                 }
                 counts[TableCounts.Kind.TABLES.ordinal()][level + 2]++;

@@ -48,7 +48,14 @@ class TableGeometryTest {
         TableGeometry geometry = TableGeometry.ofVtcr(Long.decode(vtcr));
         boolean lpa2 = inputBits == 52 && granuleShift != 16;
         assertThat(geometry)
-                .isEqualTo(new TableGeometry(TranslationRegime.STAGE2, granuleShift, inputBits, start, lpa2));
+                .isEqualTo(new TableGeometry(
+                        TranslationRegime.STAGE2,
+                        granuleShift,
+                        inputBits,
+                        start,
+                        lpa2,
+                        // The two sizes that are no PARange.
+                        inputBits == 33 ? 36 : inputBits == 43 ? 44 : inputBits));
         assertThat(geometry.rootPages()).isEqualTo(pages);
         assertThat(geometry.inputSize()).isEqualTo(1L << inputBits);
         // Entries that are looked at cover the input exactly.
@@ -96,16 +103,110 @@ class TableGeometryTest {
     })
     void tcrDecodesToTheStartLevelThatTheInputNeeds(
             String tcr, boolean e2h, int granuleShift, int inputBits, int start, boolean lpa2) {
-        TableGeometry geometry = TableGeometry.ofTcrEl2(Long.decode(tcr.replace("_", "")), e2h);
+        TableGeometry geometry = TableGeometry.ofTcr(
+                e2h ? TranslationRegime.EL2_0 : TranslationRegime.EL2, Long.decode(tcr.replace("_", "")));
         assertThat(geometry)
                 .isEqualTo(new TableGeometry(
-                        e2h ? TranslationRegime.EL2_0 : TranslationRegime.EL2, granuleShift, inputBits, start, lpa2));
+                        e2h ? TranslationRegime.EL2_0 : TranslationRegime.EL2,
+                        granuleShift,
+                        inputBits,
+                        start,
+                        lpa2,
+                        geometry.outputBits()));
         assertThat(geometry.rootPages()).isEqualTo(1);
         assertThat(geometry.regime().stage2()).isFalse();
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        // What 6.12 programs at EL1 with 48 bits of both, IPS 48 bits.
+        "EL1_0, 0x00000005_b5503510, 12, 48, 0, false, 48",
+        "EL1_0_UPPER, 0x00000005_b5503510, 12, 48, 0, false, 48",
+        // T1SZ and TG1 of the upper range; TG1 1, 2, 3 are 16K, 4K, 64K.
+        "EL1_0_UPPER, 0x00000002_80190010, 12, 39, 1, false, 40",
+        "EL1_0_UPPER, 0x00000005_40110010, 14, 47, 1, false, 48",
+        "EL1_0_UPPER, 0x00000005_c0100010, 16, 48, 1, false, 48",
+        "EL1_0_UPPER, 0x00000006_c00c0010, 16, 52, 1, false, 52",
+        "EL2_0_UPPER, 0x08000006_800c0010, 12, 52, -1, true, 52",
+        "EL2_0_UPPER, 0x08000006_400c0010, 14, 52, 0, true, 52",
+        // IPS 6 means 52 bits only where descriptors carry them.
+        "EL1_0, 0x00000006_b5503510, 12, 48, 0, false, 48",
+        "EL1_0, 0x00000000_b5503510, 12, 48, 0, false, 32",
+    })
+    void bothRangesOfATcrDecode(
+            TranslationRegime regime,
+            String tcr,
+            int granuleShift,
+            int inputBits,
+            int start,
+            boolean lpa2,
+            int outputBits) {
+        TableGeometry geometry = TableGeometry.ofTcr(regime, Long.decode(tcr.replace("_", "")));
+        assertThat(geometry).isEqualTo(new TableGeometry(regime, granuleShift, inputBits, start, lpa2, outputBits));
+        assertThat(geometry.inputBase()).isEqualTo(regime.upper() ? -1L << inputBits : 0);
+        assertThat(geometry.covers(geometry.inputBase())).isTrue();
+        assertThat(geometry.covers(geometry.inputBase() - 1)).isFalse();
+        assertThat(geometry.covers(geometry.inputBase() + geometry.inputSize() - 1))
+                .isTrue();
+        assertThat(geometry.covers(geometry.inputBase() + geometry.inputSize())).isFalse();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0, 32", "1, 36", "2, 40", "3, 42", "4, 44", "5, 48", "6, 48", "7, 48"})
+    void outputSizeIsThatOfPs(int ps, int outputBits) {
+        assertThat(TableGeometry.ofVtcr(0x8020_3590L | ps << 16).outputBits()).isEqualTo(outputBits);
+        int with64K = ps >= 6 ? 52 : outputBits;
+        assertThat(TableGeometry.ofVtcr(0x8020_7590L | ps << 16).outputBits()).isEqualTo(with64K);
+    }
+
+    @Test
+    void reservedBitsAreThoseAroundTheAddress() {
+        // 4K: nothing below a page, 20:17 and 15:12 below a 2M block (16 is nT), 49:48 above, in a stage 2 also 50.
+        assertThat(Geometries.S2_4K_48.reservedBits(3)).isEqualTo(0x0007_0000_0000_0000L);
+        assertThat(Geometries.EL2_4K_48.reservedBits(3)).isEqualTo(0x0003_0000_0000_0000L);
+        assertThat(Geometries.S2_4K_48.reservedBits(2)).isEqualTo(0x0007_0000_001e_f000L);
+        assertThat(Geometries.S2_4K_52.reservedBits(2)).isEqualTo(0x0004_0000_001e_f000L);
+        assertThat(Geometries.S2_16K_40.reservedBits(3)).isEqualTo(0x0007_0000_0000_3000L);
+        // 64K: 15:12 carry the top of the address.
+        assertThat(Geometries.S2_64K_52.reservedBits(3)).isEqualTo(0x0007_0000_0000_0000L);
+        assertThat(Geometries.S2_64K_52.reservedBits(2)).isEqualTo(0x0007_0000_1ffe_0000L);
+        assertThat(Geometries.EL2_4K_48.reservedTableBits()).isEqualTo(0x0007_0000_0000_0000L);
+        assertThat(Geometries.S2_16K_52.reservedTableBits()).isEqualTo(0x0004_0000_0000_3000L);
+        assertThat(Geometries.S2_64K_52.reservedTableBits()).isEqualTo(0x0007_0000_0000_0000L);
+    }
+
+    @Test
+    void bitsBeyondTheOutputSizeAreThoseOfTheAddressAboveIt() {
+        assertThat(Geometries.S2_4K_48.beyondOutput()).isZero();
+        assertThat(Geometries.S2_4K_52.beyondOutput()).isZero();
+        assertThat(TableGeometry.ofVtcr(0x802a_3558L).beyondOutput()).isEqualTo(0x0000_ff00_0000_0000L);
+        assertThat(TableGeometry.ofVtcr(0x802d_7590L).beyondOutput()).isEqualTo(0xf000L);
+        var lpa2 = new TableGeometry(TranslationRegime.STAGE2, 12, 48, 0, true, 48);
+        assertThat(lpa2.beyondOutput()).isEqualTo(0x0003_0000_0000_0300L);
+    }
+
     @Nested
     class Refuses {
+
+        @Test
+        void anUpperRangeWithoutAGranule() {
+            refused(
+                    () -> TableGeometry.ofTcr(TranslationRegime.EL1_0_UPPER, 0x5_3550_3510L),
+                    "TCR_EL1.TG1 = 0 is reserved");
+            refused(
+                    () -> TableGeometry.ofTcr(TranslationRegime.EL2_0_UPPER, 0x5_3550_3510L),
+                    "TCR_EL2.TG1 = 0 is reserved");
+        }
+
+        @Test
+        void outputSizesThatNoDescriptorCarries() {
+            refused(
+                    () -> new TableGeometry(TranslationRegime.EL2, 12, 48, 0, false, 52),
+                    "an output address of 52 bits does not exist with the 4K granule");
+            refused(
+                    () -> new TableGeometry(TranslationRegime.EL2, 16, 48, 1, false, 31),
+                    "an output address of 31 bits does not exist with the 64K granule");
+        }
 
         @Test
         void aGranuleThatDoesNotExist() {
@@ -175,21 +276,30 @@ class TableGeometryTest {
         @Test
         void theReservedGranuleOfEachRegister() {
             refused(() -> TableGeometry.ofVtcr(0x8028_f520L), "VTCR_EL2.TG0 = 3 is reserved");
-            refused(() -> TableGeometry.ofTcrEl2(0x8082_f510L, false), "TCR_EL2.TG0 = 3 is reserved");
+            refused(() -> TableGeometry.ofTcr(TranslationRegime.EL2, 0x8082_f510L), "TCR_EL2.TG0 = 3 is reserved");
+        }
+
+        @Test
+        void descriptorsOf128Bits() {
+            refused(
+                    () -> TableGeometry.ofVtcr(0x40_802d_3590L),
+                    "VTCR_EL2.D128 = 1: tables of 128-bit descriptors are not read");
         }
 
         @Test
         void zeroRegisters() {
             refused(() -> TableGeometry.ofVtcr(0), "an input address of 64 bits does not exist with the 4K granule");
             refused(
-                    () -> TableGeometry.ofTcrEl2(0, true),
+                    () -> TableGeometry.ofTcr(TranslationRegime.EL2_0, 0),
                     "an input address of 64 bits does not exist with the 4K granule");
         }
 
         /// 64K with 16 bits of input: hardware has no level to start at.
         @Test
         void aStage1WithoutAnyLevel() {
-            refused(() -> TableGeometry.ofTcrEl2(0x4030, false), "start level 4 does not exist with the 64K granule");
+            refused(
+                    () -> TableGeometry.ofTcr(TranslationRegime.EL2, 0x4030),
+                    "start level 4 does not exist with the 64K granule");
         }
 
         /// AArch64.S2InvalidSL (DDI 0487, J1): with 4K, SL2 = 1 goes with SL0 = 0 only; hardware faults on others.
@@ -292,28 +402,28 @@ class TableGeometryTest {
 
         @Test
         void isWithoutVmidAndCnp() {
-            assertThat(Geometries.S2_4K_40.rootAddress(0x0001_0000_4626_a001L, 2))
-                    .isEqualTo(0x4626_a000L);
+            assertThat(Geometries.S2_4K_40.rootAddress(0x0001_0000_4626_a001L)).isEqualTo(0x4626_a000L);
         }
 
         @Test
         void isAlignedToTheWholeRoot() {
-            assertThat(Geometries.S2_4K_40.rootAddress(0x4626_b000L, 2)).isEqualTo(0x4626_a000L);
+            assertThat(Geometries.S2_4K_40.rootAddress(0x4626_b000L)).isEqualTo(0x4626_a000L);
             // A partial root may lie inside a page, on a multiple of its own size.
-            assertThat(Geometries.S2_4K_36.rootAddress(0x4626_b3feL, 1)).isEqualTo(0x4626_b200L);
+            assertThat(Geometries.S2_4K_36.rootAddress(0x4626_b3feL)).isEqualTo(0x4626_b200L);
         }
 
         @Test
         void hasItsTopBitsIn5To2WithAnOutputSizeOf52Bits() {
-            assertThat(Geometries.S2_64K_52.rootAddress(0x0001_0000_4001_003dL, 6))
-                    .isEqualTo(0x000f_0000_4001_0000L);
-            assertThat(Geometries.S2_4K_52.rootAddress(0x4001_0014L, 6)).isEqualTo(0x0005_0000_4001_0000L);
+            assertThat(Geometries.S2_64K_52.rootAddress(0x0001_0000_4001_003dL)).isEqualTo(0x000f_0000_4001_0000L);
+            assertThat(Geometries.S2_4K_52.rootAddress(0x4001_0014L)).isEqualTo(0x0005_0000_4001_0000L);
         }
 
         @Test
         void hasNoTopBitsWithoutLpaOrWithASmallerOutputSize() {
-            assertThat(Geometries.S2_64K_52.rootAddress(0x4001_003cL, 5)).isEqualTo(0x4001_0000L);
-            assertThat(Geometries.S2_4K_48.rootAddress(0x4001_003cL, 6)).isEqualTo(0x4001_0000L);
+            // PS = 5.
+            assertThat(TableGeometry.ofVtcr(0x802d_7590L).rootAddress(0x4001_003cL))
+                    .isEqualTo(0x4001_0000L);
+            assertThat(Geometries.S2_4K_48.rootAddress(0x4001_003cL)).isEqualTo(0x4001_0000L);
         }
     }
 
@@ -321,9 +431,15 @@ class TableGeometryTest {
     void regimesHaveTheirNames() {
         assertThat(TranslationRegime.values())
                 .extracting(TranslationRegime::id)
-                .containsExactly("stage2", "el2", "el2&0");
+                .containsExactly("stage2", "el2", "el2&0", "el2&0-upper", "el1&0", "el1&0-upper");
         assertThat(TranslationRegime.values())
                 .extracting(TranslationRegime::title)
-                .containsExactly("stage 2", "EL2 stage 1", "EL2&0 stage 1, lower range");
+                .containsExactly(
+                        "stage 2",
+                        "EL2 stage 1",
+                        "EL2&0 stage 1, lower range",
+                        "EL2&0 stage 1, upper range",
+                        "EL1&0 stage 1, lower range",
+                        "EL1&0 stage 1, upper range");
     }
 }

@@ -71,7 +71,8 @@ final class TestTables {
 
     /// Address of the descriptor that covers `input` at `level`. Tables on the way are made.
     long entry(long input, int level) {
-        long entry = root + (input >>> shift(pageShift, geometry.startLevel())) * 8;
+        long entry =
+                root + ((input & (1L << geometry.inputBits()) - 1) >>> shift(pageShift, geometry.startLevel())) * 8;
         for (int l = geometry.startLevel(); l < level; l++) {
             long descriptor = memory.get(entry);
             long table;

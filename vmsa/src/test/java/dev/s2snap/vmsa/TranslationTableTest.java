@@ -428,6 +428,67 @@ class TranslationTableTest {
         }
 
         @Test
+        void doesNotFollowATableBeyondTheOutputSize() {
+            TestTables tables = TestTables.of(new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false, 40), 2);
+            long entry = tables.point(0x4000_0000L, 1, 0x100_0000_0000L);
+            Journal journal = Journal.of(tables.table());
+            assertThat(journal.findings)
+                    .containsExactly(new Finding(
+                            Rule.ADDRESS_SIZE,
+                            List.of(new Step(1, entry, 0x4000_0000L, 0x100_0000_0003L)),
+                            "table descriptor 0x10000000003 at level 1 has an address beyond the 40 bits of the output"
+                                    + " size: an access faults"));
+            assertThat(LeafRuns.of(tables.table()).unreadBytes()).isEqualTo(0x4000_0000L);
+            assertThat(tables.table().translate(0x4000_0000L)).isInstanceOf(Translation.Fault.class);
+        }
+
+        @Test
+        void reportsLeavesBeyondTheOutputSize() {
+            TestTables tables = TestTables.of(new TableGeometry(TranslationRegime.STAGE2, 16, 48, 1, false, 48), 3);
+            tables.map(0x1_0000L, 3, 0x0001_0000_0000_0000L, ATTRIBUTES);
+            tables.map(0x2_0000L, 3, 0x0000_8000_0000_0000L, ATTRIBUTES);
+            Journal journal = Journal.of(tables.table());
+            assertThat(journal.findings).extracting(Finding::rule).containsExactly(Rule.ADDRESS_SIZE);
+            assertThat(journal.findings.getFirst().message())
+                    .isEqualTo("leaf descriptor 0x17ff at level 3 has an address beyond the 48 bits of the output size:"
+                            + " an access faults");
+            // It is a leaf all the same, and said to be one.
+            LeafRuns.Result result = LeafRuns.of(tables.table());
+            assertThat(result.complete()).isTrue();
+            assertThat(result.counts().get(TableCounts.Kind.LEAVES, 3)).isEqualTo(2);
+            assertThat(tables.table().translate(0x1_0000L)).isInstanceOf(Translation.Fault.class);
+            assertThat(tables.table().translate(0x2_0000L)).isInstanceOf(Translation.Mapped.class);
+        }
+
+        @Test
+        void followsATableWithReservedBitsAndSaysSo() {
+            TestTables tables = TestTables.of(Geometries.S2_4K_32, 2);
+            tables.map(0x0020_0000L, 3, 0x8000_0000L, ATTRIBUTES);
+            long table = tables.pages().getFirst();
+            tables.set(0x0020_0000L, 2, table | 3 | 1L << 49);
+            tables.map(0x0040_0000L, 2, 0x4000_0000L, ATTRIBUTES | 1L << 48);
+            // Ignored bits are no finding: 58:51 and 11:2 of a table descriptor.
+            long other = tables.newPage();
+            tables.set(0x0060_0000L, 2, other | 0x07f8_0000_0000_0fffL);
+            Journal journal = Journal.of(tables.table());
+            assertThat(journal.findings)
+                    .extracting(Finding::rule)
+                    .containsExactly(Rule.RESERVED_BITS, Rule.RESERVED_BITS);
+            assertThat(journal.findings.getFirst().message())
+                    .isEqualTo("descriptor 0x%x at level 2 has bits set that have to be 0 (RES0), next to its address"
+                            .formatted(table | 3 | 1L << 49));
+            assertThat(journal.lines).contains("table %x L3 at 200000".formatted(table));
+        }
+
+        @Test
+        void annotationsHaveNoAddress() {
+            TestTables tables = TestTables.of(new TableGeometry(TranslationRegime.STAGE2, 12, 40, 1, false, 40), 2);
+            tables.set(0x1000, 3, 0xffff_ffff_ffff_fffeL);
+            tables.set(0x4000_0000L, 1, 0x2000_ffff_0000_0000L);
+            assertThat(Journal.of(tables.table()).findings).isEmpty();
+        }
+
+        @Test
         void readsTheHighAddressesOfLpa2() {
             TestMemory memory = new TestMemory(12, 32);
             TestTables tables =
@@ -457,7 +518,13 @@ class TranslationTableTest {
         assertThat(Rule.values())
                 .extracting(Rule::id)
                 .containsExactly(
-                        "absent-table", "table-cycle", "shared-table", "reserved-encoding", "misaligned-block");
+                        "absent-table",
+                        "table-cycle",
+                        "shared-table",
+                        "reserved-encoding",
+                        "misaligned-block",
+                        "address-size",
+                        "reserved-bits");
     }
 
     @Test
