@@ -3,6 +3,7 @@ package dev.s2snap.capture;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MachineTables;
 import dev.s2snap.pkvm.MemoryRegion;
@@ -29,6 +30,7 @@ public final class CapturedMachine implements Machine, AutoCloseable {
     private final List<Registers> guestRegisters;
     private final Fact<List<MemoryRegion>> regions;
     private final Fact<Era> era;
+    private final Fact<HypVmemmap> vmemmap = Fact.unknown("the file does not say");
     private final Fact<TranslationTable> host;
     private final Fact<TranslationTable> hyp;
     private final List<Guest> guests;
@@ -176,6 +178,11 @@ public final class CapturedMachine implements Machine, AutoCloseable {
     @Override
     public List<Guest> guests() {
         return guests;
+    }
+
+    @Override
+    public Fact<HypVmemmap> vmemmap() {
+        return vmemmap;
     }
 
     @Override

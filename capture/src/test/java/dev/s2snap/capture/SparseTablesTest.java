@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.Registers;
@@ -55,6 +56,11 @@ class SparseTablesTest {
         @Override
         public List<Guest> guests() {
             return List.of();
+        }
+
+        @Override
+        public Fact<HypVmemmap> vmemmap() {
+            return Fact.unknown("not said");
         }
 
         @Override

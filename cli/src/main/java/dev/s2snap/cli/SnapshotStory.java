@@ -14,6 +14,7 @@ import dev.s2snap.model.SnapshotCall;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.PageState;
@@ -184,6 +185,11 @@ final class SnapshotStory {
         @Override
         public List<Guest> guests() {
             return model.guests();
+        }
+
+        @Override
+        public Fact<HypVmemmap> vmemmap() {
+            return model.vmemmap();
         }
 
         @Override

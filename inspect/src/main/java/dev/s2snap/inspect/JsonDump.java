@@ -3,11 +3,13 @@ package dev.s2snap.inspect;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.vmsa.Finding;
 import dev.s2snap.vmsa.LeafRun;
+import dev.s2snap.vmsa.LeafRuns;
 import dev.s2snap.vmsa.TableCounts;
 import dev.s2snap.vmsa.TableGeometry;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Consumer;
 
 /// A [TableDump] for programs: one JSON object, schema 1.
@@ -54,7 +56,30 @@ public final class JsonDump {
         findings();
         text.line(",");
         remarks();
+        text.line(",");
+        unread();
         text.line("}");
+    }
+
+    /// What the lists above leave out: input addresses that could not be read, and findings beyond the first thousand
+    /// of
+    /// a rule.
+    private void unread() {
+        text.add("\"unreadBytes\":").decimal(dump.result().unreadBytes()).add(",\"unread\":[");
+        String between = "";
+        for (LeafRuns.Unread range : dump.result().unread()) {
+            text.add(between);
+            range(range.start(), range.end());
+            text.add("}");
+            between = ",";
+        }
+        text.add("],\"findingsNotListed\":{");
+        between = "";
+        for (Map.Entry<Finding.Rule, Long> rest : dump.result().unlisted().entrySet()) {
+            string(text.add(between), rest.getKey().id()).add(":").decimal(rest.getValue());
+            between = ",";
+        }
+        text.add("}");
     }
 
     private void geometry() throws IOException {
@@ -151,7 +176,11 @@ public final class JsonDump {
 
     private void range(long start, long end) {
         hex(text.add("{\"start\":"), start);
-        hex(text.add(",\"end\":"), end);
+        // The upper range of a stage 1 ends at 2^64.
+        text.add(",\"end\":").add(end == 0 ? "\"0x1" + "0".repeat(16) + "\"" : "");
+        if (end != 0) {
+            hex(text, end);
+        }
     }
 
     private static ByteText hex(ByteText text, long value) {

@@ -2,8 +2,10 @@ package dev.s2snap.inspect;
 
 import dev.s2snap.pkvm.Encodings.StateLocation;
 import dev.s2snap.pkvm.Fact;
+import dev.s2snap.pkvm.HypPageLayout;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MemoryRegion;
+import dev.s2snap.pkvm.PageFrames;
 import dev.s2snap.pkvm.PageState;
 import dev.s2snap.vmsa.LeafAttributes;
 import dev.s2snap.vmsa.LeafRun;
@@ -32,9 +34,6 @@ import java.util.TreeSet;
 /// linear map is the distance of virtual to physical address under which EL2 maps most.
 final class OwnershipRuns {
 
-    static final String IN_VMEMMAP =
-            "this kernel keeps page states in its hyp_vmemmap, which this version does not read";
-
     /// @param remarks what was assumed, one sentence each
     record Result(List<StateRun> runs, List<String> remarks) {}
 
@@ -44,23 +43,64 @@ final class OwnershipRuns {
     private final List<String> remarks = new ArrayList<>();
     private final List<StateRun> runs = new ArrayList<>();
 
+    /// What the hyp_vmemmap says, if this kernel keeps states there.
+    private final List<FrameRun> frameRuns = new ArrayList<>();
+
     private OwnershipRuns() {}
+
+    /// Memory whose entries in the hyp_vmemmap say the same.
+    ///
+    /// @param known false if the page of the array is not in this memory
+    /// @param hyp empty if the hypervisor's state is in its descriptors
+    private record FrameRun(
+            long start, long end, boolean known, PageState host, Optional<PageState> hyp, long shares) {}
+
+    private void frames(PageFrames frames) {
+        HypPageLayout layout = frames.layout();
+        boolean both = layout == HypPageLayout.BOTH_STATES;
+        for (PageFrames.Span span : frames.spans()) {
+            if (span.absent()) {
+                long start = span.first() << frames.frameShift();
+                long end = span.end() << frames.frameShift();
+                frameRuns.add(new FrameRun(start, end, false, PageState.RESERVED, Optional.empty(), 0));
+                continue;
+            }
+            long from = 0;
+            // All but the reference count and the order.
+            long current = frames.entry(span, 0) >>> 24;
+            for (long index = 1; index <= span.count(); index++) {
+                long next = index < span.count() ? frames.entry(span, index) >>> 24 : ~current;
+                if (next != current) {
+                    long entry = current << 24;
+                    frameRuns.add(new FrameRun(
+                            (span.first() + from) << frames.frameShift(),
+                            (span.first() + index) << frames.frameShift(),
+                            true,
+                            layout.hostState(entry),
+                            both ? Optional.of(layout.hypState(entry)) : Optional.empty(),
+                            layout.guestShares(entry)));
+                    from = index;
+                    current = next;
+                }
+            }
+        }
+        if (frames.unread() > 0) {
+            remarks.add("the pages of the hyp_vmemmap for " + ByteText.size(frames.unread())
+                    + " of memory are not in this memory: who owns that is not known");
+        }
+    }
 
     static Fact<Result> of(Reading reading) {
         if (!(reading.hostStates() instanceof Fact.Known<StateLocation>(StateLocation hostStates, String source))) {
-            return Fact.unknown(
-                    "the era of this kernel is not known: " + because(reading.hostStates()) + "; say it with --era");
-        }
-        StateLocation hypStates = reading.hypStates().optional().orElse(StateLocation.VMEMMAP);
-        if (hostStates != StateLocation.DESCRIPTOR || hypStates != StateLocation.DESCRIPTOR) {
-            return Fact.unknown(IN_VMEMMAP);
+            return Fact.unknown("the era of this kernel is not known: " + Reading.because(reading.hostStates())
+                    + "; say it with --era");
         }
         Machine machine = reading.machine();
         if (!(machine.host() instanceof Fact.Known<TranslationTable>(TranslationTable host, String _))) {
-            return Fact.unknown("the host's table is not known: " + because(machine.host()));
+            return Fact.unknown("the host's table is not known: " + Reading.because(machine.host()));
         }
         if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
-            return Fact.unknown("the hypervisor's table is not known: " + because(machine.hyp()));
+            return Fact.unknown("the hypervisor's table is not known: " + Reading.because(machine.hyp()));
         }
         LeafRuns.Result hostWalk = reading.walk(host);
         LeafRuns.Result hypWalk = reading.walk(hyp);
@@ -69,13 +109,20 @@ final class OwnershipRuns {
                     "the " + (hostWalk.complete() ? "hypervisor" : "host") + "'s table is partly unreadable");
         }
         OwnershipRuns ownership = new OwnershipRuns();
+        if (hostStates == StateLocation.VMEMMAP) {
+            if (!(reading.frames() instanceof Fact.Known<PageFrames>(PageFrames frames, String _))) {
+                return Fact.unknown(
+                        "this kernel keeps page states in its hyp_vmemmap: " + Reading.because(reading.frames()));
+            }
+            ownership.frames(frames);
+            if (ownership.frameRuns.stream().noneMatch(FrameRun::known)) {
+                return Fact.unknown(
+                        "this kernel keeps page states in its hyp_vmemmap, no page of which is in this" + " memory");
+            }
+        }
         List<Mapped> mapped = ownership.mapped(hypWalk.runs(), Attributes.hyp(machine, hyp));
         ownership.sweep(hostWalk.runs(), mapped, machine.regions().optional());
         return Fact.known(new Result(List.copyOf(ownership.runs), List.copyOf(ownership.remarks)), source);
-    }
-
-    private static String because(Fact<?> unknown) {
-        return unknown.provenance().substring("unknown: ".length());
     }
 
     /// The virtual-to-physical distance under which most is mapped.
@@ -145,7 +192,9 @@ final class OwnershipRuns {
         int hostIndex = 0;
         int mappedIndex = 0;
         int regionIndex = 0;
+        int frameIndex = 0;
         long assumed = 0;
+        long withoutEntry = 0;
         long at = 0;
         while (true) {
             while (hostIndex < hostRuns.size() && hostRuns.get(hostIndex).end() <= at) {
@@ -157,7 +206,16 @@ final class OwnershipRuns {
             while (regionIndex < regions.size() && regions.get(regionIndex).end() <= at) {
                 regionIndex++;
             }
+            while (frameIndex < frameRuns.size() && frameRuns.get(frameIndex).end <= at) {
+                frameIndex++;
+            }
             long next = Long.MAX_VALUE;
+            FrameRun frame = null;
+            if (frameIndex < frameRuns.size()) {
+                FrameRun run = frameRuns.get(frameIndex);
+                frame = run.start <= at ? run : null;
+                next = run.start <= at ? run.end : run.start;
+            }
             LeafRun host = null;
             if (hostIndex < hostRuns.size()) {
                 LeafRun run = hostRuns.get(hostIndex);
@@ -180,14 +238,24 @@ final class OwnershipRuns {
                 break;
             }
             PageState hypState = hyp == null ? PageState.NOPAGE : hyp.state;
-            if (host != null) {
-                add(at, next, host.mapped() ? PageState.ofSoftwareBits(host.bits()) : PageState.NOPAGE, hypState);
+            if (frame != null) {
+                // There are entries for what is no memory too, where a page of the array goes on behind a region.
+                boolean memory = memoryMap.isEmpty() || region != null || host != null || hyp != null;
+                if (memory && frame.known) {
+                    PageState state = region != null && region.nomap() ? PageState.NOPAGE : frame.host;
+                    add(at, next, state, frame.hyp.orElse(hypState), OptionalLong.of(frame.shares));
+                }
+            } else if (host != null) {
+                PageState state = host.mapped() ? PageState.ofSoftwareBits(host.bits()) : PageState.NOPAGE;
+                add(at, next, state, hypState, OptionalLong.empty());
+            } else if (region != null && frameRuns.isEmpty()) {
+                add(at, next, region.nomap() ? PageState.NOPAGE : PageState.OWNED, hypState, OptionalLong.empty());
             } else if (region != null) {
-                add(at, next, region.nomap() ? PageState.NOPAGE : PageState.OWNED, hypState);
+                withoutEntry += next - at;
             } else if (hyp != null) {
-                boolean memory = memoryMap.isEmpty() && !hyp.device;
+                boolean memory = memoryMap.isEmpty() && !hyp.device && frameRuns.isEmpty();
                 assumed += memory ? next - at : 0;
-                add(at, next, memory ? PageState.OWNED : PageState.NOPAGE, hypState);
+                add(at, next, memory ? PageState.OWNED : PageState.NOPAGE, hypState, OptionalLong.empty());
             }
             at = next;
         }
@@ -195,16 +263,22 @@ final class OwnershipRuns {
             remarks.add(ByteText.size(assumed)
                     + " that EL2 maps and whose host entry is empty is taken for memory: the memory map is not known");
         }
+        if (withoutEntry > 0) {
+            remarks.add(ByteText.size(withoutEntry)
+                    + " of memory has no entry in the hyp_vmemmap: who owns that is not known");
+        }
     }
 
-    private void add(long start, long end, PageState host, PageState hyp) {
-        if (!runs.isEmpty()) {
-            StateRun last = runs.getLast();
-            if (last.end() == start && last.host() == host && last.hyp() == hyp) {
-                runs.set(runs.size() - 1, new StateRun(last.start(), end, host, hyp, OptionalLong.empty()));
-                return;
-            }
+    private void add(long start, long end, PageState host, PageState hyp, OptionalLong shares) {
+        StateRun last = runs.isEmpty() ? null : runs.getLast();
+        boolean goesOn = last != null
+                && last.end() == start
+                && last.host() == host
+                && last.hyp() == hyp
+                && last.guestShares().equals(shares);
+        if (goesOn) {
+            runs.removeLast();
         }
-        runs.add(new StateRun(start, end, host, hyp, OptionalLong.empty()));
+        runs.add(new StateRun(goesOn ? last.start() : start, end, host, hyp, shares));
     }
 }

@@ -5,15 +5,24 @@ import dev.s2snap.pkvm.Encodings;
 import dev.s2snap.pkvm.Encodings.StateLocation;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
+import dev.s2snap.pkvm.HypPageLayout;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
+import dev.s2snap.pkvm.PageFrames;
+import dev.s2snap.pkvm.PageState;
 import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.LeafRun;
 import dev.s2snap.vmsa.LeafRuns;
+import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.TableGeometry;
+import dev.s2snap.vmsa.Translation;
 import dev.s2snap.vmsa.TranslationTable;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.Function;
 
 /// A machine being read: its tables, each walked once, and how its kernel writes ownership.
@@ -22,10 +31,14 @@ import java.util.function.Function;
 ///
 /// 1. An annotation has its owner in low bits (6.1 to 6.19) or its type in bits 63:60 (7.0 and later); no value is
 /// both.
-/// 2. With owners in low bits, page states in valid host descriptors are written by 6.1 to 6.13 only; if there are
-/// none,
-///    states in the hypervisor's descriptors mean 6.14 to 6.16.
-/// 3. If there are none either, 6.17 to 6.19 is likely, but so is an older kernel that shares nothing: not known.
+/// 2. With owners in low bits, page states in valid host descriptors are written by 6.1 to 6.13 only.
+/// 3. If there are none, the entry that the hyp_vmemmap has for the hypervisor's own root page tells, if it can be
+/// read:
+///    its layout changed in 6.14 and in 6.17.
+/// 4. If it cannot, states in the hypervisor's descriptors mean 6.14 to 6.16.
+///
+/// The hyp_vmemmap is where the machine says, else where EL2 maps an entry for its own root page: in the upper half of
+/// one of the quarters of its address space.
 ///
 /// The machine has to be at rest: after a change a new reading is needed. Not for concurrent use.
 public final class Reading {
@@ -37,6 +50,8 @@ public final class Reading {
     private final Map<TranslationTable, LeafRuns.Result> walks = new HashMap<>();
     private final Fact<Era> era;
     private final Fact<Annotation.Format> annotations;
+    private final Fact<HypVmemmap> vmemmap;
+    private final Fact<PageFrames> frames;
     private final boolean told;
 
     private Reading(Machine machine, Optional<Fact<Era>> given) {
@@ -51,6 +66,8 @@ public final class Reading {
             this.annotations = inferredFormat();
             this.era = inferredEra();
         }
+        this.vmemmap = where();
+        this.frames = inFrames();
     }
 
     public static Reading of(Machine machine) {
@@ -98,6 +115,16 @@ public final class Reading {
         };
     }
 
+    /// Where the hyp_vmemmap is.
+    public Fact<HypVmemmap> vmemmap() {
+        return vmemmap;
+    }
+
+    /// What the hyp_vmemmap has for each page frame.
+    public Fact<PageFrames> frames() {
+        return frames;
+    }
+
     /// All leaves of `table`.
     public LeafRuns.Result walk(TranslationTable table) {
         return walks.computeIfAbsent(table, LeafRuns::of);
@@ -137,7 +164,7 @@ public final class Reading {
 
     private Fact<Era> inferredEra() {
         if (!(annotations instanceof Fact.Known<Annotation.Format>(Annotation.Format format, String source))) {
-            return Fact.unknown(annotations.provenance().substring("unknown: ".length()));
+            return Fact.unknown(because(annotations));
         }
         if (format == Annotation.Format.TYPED) {
             return Fact.known(Era.V7_0, source);
@@ -146,6 +173,20 @@ public final class Reading {
         if (hostStates > 0) {
             return Fact.known(Era.V6_1, source + " and " + count(hostStates, "page state") + " in host descriptors");
         }
+        List<Fact.Known<Era>> candidates = new ArrayList<>();
+        for (Era era : List.of(Era.V6_1, Era.V6_14, Era.V6_17)) {
+            HypPageLayout layout = era.encodings().hypPage();
+            for (long base : possibleBases()) {
+                OptionalLong entry = rootEntry(new HypVmemmap(base, layout.entrySize()));
+                if (entry.isPresent() && ofTable(layout, entry.getAsLong())) {
+                    candidates.add(new Fact.Known<>(
+                            era, source + " and the layout of the hyp_vmemmap at 0x" + Long.toHexString(base)));
+                }
+            }
+        }
+        if (candidates.size() == 1) {
+            return candidates.getFirst();
+        }
         long hypStates = states(machine.hyp());
         if (hypStates > 0) {
             return Fact.known(
@@ -153,8 +194,96 @@ public final class Reading {
                     source + " and " + count(hypStates, "page state") + " in EL2 descriptors but none in the host's");
         }
         return Fact.unknown(
-                "owners in low bits are written by 6.1 to 6.19, and no descriptor has a page state that would"
-                        + " tell which");
+                "owners in low bits are written by 6.1 to 6.19, and neither a page state in a descriptor nor the"
+                        + " hyp_vmemmap tells which");
+    }
+
+    /// Whether an entry can be that of a page of the hypervisor's stage 1: in use, the head of a block of one page, not
+    /// the host's.
+    private static boolean ofTable(HypPageLayout layout, long entry) {
+        boolean page = layout.refcount(entry) > 0 && layout.order(entry) == 0;
+        return page
+                && switch (layout) {
+                    case COUNTS -> true;
+                    case HOST_STATE -> layout.hostState(entry) == PageState.NOPAGE;
+                    case BOTH_STATES ->
+                        layout.hostState(entry) == PageState.NOPAGE && layout.hypState(entry) == PageState.OWNED;
+                };
+    }
+
+    /// Where kernels put the array: at bit va_bits - 3 of the quarter that has the private mappings, one of those that
+    /// the linear map leaves (`__io_map_base | BIT(hyp_va_bits - 3)`, all releases).
+    private List<Long> possibleBases() {
+        if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
+            return List.of();
+        }
+        int bits = hyp.geometry().inputBits();
+        List<Long> bases = new ArrayList<>();
+        for (long quarter = 0; quarter < 4; quarter++) {
+            bases.add(quarter << (bits - 2) | 1L << (bits - 3));
+        }
+        return bases;
+    }
+
+    /// The entry of the hypervisor's root page, if EL2 maps it and it is in the memory.
+    private OptionalLong rootEntry(HypVmemmap where) {
+        if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
+            return OptionalLong.empty();
+        }
+        long virtual = where.entry(hyp.root() >>> hyp.geometry().granuleShift());
+        if (!(hyp.translate(virtual) instanceof Translation.Mapped mapped)
+                || machine.memory().offset(mapped.output(), Long.BYTES) == PhysicalMemory.ABSENT) {
+            return OptionalLong.empty();
+        }
+        long entry = machine.memory().load64(mapped.output());
+        return OptionalLong.of(where.entrySize() == 4 ? entry & 0xffff_ffffL : entry);
+    }
+
+    private Fact<HypVmemmap> where() {
+        if (machine.vmemmap() instanceof Fact.Known<HypVmemmap> known) {
+            return known;
+        }
+        if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
+            return Fact.unknown("the hypervisor's table is not known: " + because(machine.hyp()));
+        }
+        if (!(era instanceof Fact.Known<Era>(Era known, String _))) {
+            return Fact.unknown("the kernel is not known: " + because(era));
+        }
+        int entrySize = known.encodings().hypPage().entrySize();
+        List<HypVmemmap> found = new ArrayList<>();
+        for (long base : possibleBases()) {
+            HypVmemmap candidate = new HypVmemmap(base, entrySize);
+            long virtual = candidate.entry(hyp.root() >>> hyp.geometry().granuleShift());
+            if (hyp.translate(virtual) instanceof Translation.Mapped) {
+                found.add(candidate);
+            }
+        }
+        return found.size() == 1
+                ? Fact.known(found.getFirst(), "inferred: EL2 maps the entry of its own root page there")
+                : Fact.unknown("EL2 maps an entry for its own root page at " + found.size() + " of the places where"
+                        + " kernels put the hyp_vmemmap");
+    }
+
+    private Fact<PageFrames> inFrames() {
+        if (!(vmemmap instanceof Fact.Known<HypVmemmap>(HypVmemmap where, String source))) {
+            return Fact.unknown("it is not known where the hyp_vmemmap is: " + because(vmemmap));
+        }
+        if (!(era instanceof Fact.Known<Era>(Era known, String _))) {
+            return Fact.unknown("the layout of the hyp_vmemmap is not known: " + because(era));
+        }
+        HypPageLayout layout = known.encodings().hypPage();
+        if (layout.entrySize() != where.entrySize()) {
+            return Fact.unknown("kernels " + known.releases() + " have entries of " + layout.entrySize()
+                    + " bytes in the hyp_vmemmap, and this one is said to have " + where.entrySize());
+        }
+        if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
+            return Fact.unknown("the hypervisor's table is not known: " + because(machine.hyp()));
+        }
+        return Fact.known(new PageFrames(hyp, walk(hyp).runs(), where, layout), source);
+    }
+
+    static String because(Fact<?> unknown) {
+        return unknown.provenance().substring("unknown: ".length());
     }
 
     /// Number of valid entries with a page state other than 0 in bits 56:55.

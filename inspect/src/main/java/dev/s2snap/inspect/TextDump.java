@@ -18,6 +18,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /// A [TableDump] for a person: what the table is, its entries in columns, and the sums.
 ///
@@ -27,6 +28,9 @@ import java.util.Map;
 /// with `!`. The text depends on the machine only, not on where it was found.
 public final class TextDump {
     private static final String GAP = "  ";
+
+    /// Stands for empty entries.
+    private static final LeafRun EMPTY = new LeafRun(0, 0, 0, LeafRun.Kind.INVALID, 0, 0);
 
     /// An empty entry of the host where there is no memory for the host.
     private static final String NOBODYS = "not the host";
@@ -129,7 +133,7 @@ public final class TextDump {
                 text.add(GAP).add("page states not known: ").line(why);
             }
         } else if (dump.selector().kind() == TableSelector.Kind.HYP && !hypStatesAreHere()) {
-            text.add(GAP).add("page states not known: ").line(OwnershipRuns.IN_VMEMMAP);
+            text.add(GAP).line("page states are in the hyp_vmemmap; the dump of the host table shows them");
         }
     }
 
@@ -216,47 +220,100 @@ public final class TextDump {
     }
 
     private void rows(RowSink sink) throws IOException {
+        Rows rows = new Rows(sink);
         List<LeafRun> runs = dump.result().runs();
         switch (dump.states()) {
-            case Fact.Known<List<StateRun>>(List<StateRun> states, String _) -> rowsByState(runs, states, sink);
+            case Fact.Known<List<StateRun>>(List<StateRun> states, String _) -> rowsByState(runs, states, rows);
             case Fact.Unknown<List<StateRun>> _ -> {
-                for (int i = 0; i < runs.size(); i++) {
-                    LeafRun first = runs.get(i);
-                    int last = i;
-                    while (last + 1 < runs.size() && nextFrame(runs.get(last), runs.get(last + 1))) {
-                        last++;
-                    }
-                    Ownership ownership = last == i ? ownership(first) : frames(first, runs.get(last));
-                    sink.row(first.start(), runs.get(last).end(), kind(first), first, first.output(), ownership);
-                    i = last;
+                for (LeafRun run : runs) {
+                    rows.row(run.start(), run.end(), run, ownership(run));
                 }
             }
         }
+        rows.finish();
     }
 
     /// Rows of the host's table, cut where the ownership changes, and with the empty entries whose memory EL2 maps.
-    private void rowsByState(List<LeafRun> runs, List<StateRun> states, RowSink sink) throws IOException {
+    private void rowsByState(List<LeafRun> runs, List<StateRun> states, Rows rows) throws IOException {
         int index = 0;
-        LeafRun empty = new LeafRun(0, 0, 0, LeafRun.Kind.INVALID, 0, 0);
+        long covered = 0;
         for (StateRun state : states) {
+            index = rowsWithoutState(runs, index, covered, state.start(), rows);
             long at = state.start();
             while (at < state.end()) {
                 while (index < runs.size() && runs.get(index).end() <= at) {
                     index++;
                 }
-                boolean inside = index < runs.size() && runs.get(index).start() <= at;
-                long to = state.end();
-                if (index < runs.size()) {
-                    LeafRun run = runs.get(index);
-                    to = Math.min(to, inside ? run.end() : run.start());
-                }
+                LeafRun run = index < runs.size() ? runs.get(index) : EMPTY;
+                boolean inside = index < runs.size() && run.start() <= at;
+                long to = index < runs.size() ? Math.min(state.end(), inside ? run.end() : run.start()) : state.end();
                 if (inside) {
-                    LeafRun run = runs.get(index);
-                    sink.row(at, to, kind(run), run, run.output() + (at - run.start()), ownership(run, state, at, to));
+                    rows.row(at, to, run, ownership(run, state, at, to));
                 } else if (state.hyp() != PageState.NOPAGE) {
-                    sink.row(at, to, "empty", empty, 0, ownership(state));
+                    rows.row(at, to, EMPTY, ownership(state));
                 }
                 at = to;
+            }
+            covered = state.end();
+        }
+        rowsWithoutState(runs, index, covered, Long.MAX_VALUE, rows);
+    }
+
+    /// Rows for what the runs have from `from` to `to`, where no page state is known.
+    ///
+    /// @param index of the first run that may be there
+    /// @return index of the first run that goes on behind `to`
+    private int rowsWithoutState(List<LeafRun> runs, int index, long from, long to, Rows rows) throws IOException {
+        for (int at = index; at < runs.size(); at++) {
+            LeafRun run = runs.get(at);
+            long start = Math.max(run.start(), from);
+            long end = Math.min(run.end(), to);
+            if (start < end) {
+                rows.row(start, end, run, ownership(run));
+            }
+            if (run.end() > to) {
+                return at;
+            }
+        }
+        return runs.size();
+    }
+
+    /// Joins rows that are a guest's frame after frame, each an annotation of its own.
+    private final class Rows {
+        private final RowSink sink;
+        private @Nullable LeafRun first;
+        private LeafRun last = EMPTY;
+        private Ownership ownership = new Ownership("");
+        private long start;
+        private long end;
+
+        Rows(RowSink sink) {
+            this.sink = sink;
+        }
+
+        void row(long start, long end, LeafRun run, Ownership ownership) throws IOException {
+            boolean goesOn = first != null
+                    && this.end == start
+                    && end - start == geometry.granule()
+                    && nextFrame(last, run)
+                    && ownership.owner.equals(this.ownership.owner);
+            if (!goesOn) {
+                finish();
+                first = run;
+                this.start = start;
+                this.ownership = ownership;
+            }
+            last = run;
+            this.end = end;
+        }
+
+        void finish() throws IOException {
+            LeafRun run = first;
+            if (run != null) {
+                String kind = run == EMPTY ? "empty" : kind(run);
+                Ownership words = last.equals(run) ? ownership : frames(run, last);
+                sink.row(start, end, kind, run, run.output() + (start - run.start()), words);
+                first = null;
             }
         }
     }
@@ -292,8 +349,18 @@ public final class TextDump {
     private Ownership ownership(LeafRun run, StateRun state, long start, long end) {
         if (!run.mapped()) {
             Ownership annotation = annotated(run);
-            boolean expected = state.hyp() == (annotation.owner.equals("hyp") ? PageState.OWNED : PageState.NOPAGE);
+            boolean expected = state.host() == PageState.NOPAGE
+                    && state.hyp() == (annotation.owner.equals("hyp") ? PageState.OWNED : PageState.NOPAGE);
+            if (!expected && state.host() != PageState.NOPAGE) {
+                return new Ownership("! " + annotation.words + ", yet its state is " + hostWords(state.host()));
+            }
             return expected ? annotation : hostAndHyp(annotation.words, state);
+        }
+        if (state.host() == PageState.NOPAGE && state.hyp() == PageState.OWNED) {
+            // The hypervisor's text, from 7.3 on.
+            return attribute(run).permissions.indexOf('w') < 0
+                    ? new Ownership("hyp, the host may read it")
+                    : new Ownership("! hyp, yet the host may write it");
         }
         if (state.host() == PageState.OWNED && !memory(run, start, end)) {
             return new Ownership(state.hyp() == PageState.NOPAGE ? "host, not memory" : "host and EL2, not memory");
@@ -303,6 +370,13 @@ public final class TextDump {
 
     /// Ownership without a look at the entry.
     private static Ownership ownership(StateRun state) {
+        long guests = state.guestShares().orElse(0);
+        if (guests > 0 && state.host() == PageState.SHARED_OWNED && state.hyp() == PageState.NOPAGE) {
+            return new Ownership("host, shared with " + (guests == 1 ? "a guest" : guests + " guests"));
+        }
+        if (guests > 0) {
+            return new Ownership("! " + hostWords(state.host()) + ", yet shared with guests " + guests + " times");
+        }
         return state.host() == PageState.OWNED && state.hyp() == PageState.NOPAGE
                 ? new Ownership("host")
                 : hostAndHyp(hostWords(state.host()), state);
@@ -445,10 +519,7 @@ public final class TextDump {
         sum("mapped", TableCounts.Kind.LEAVES);
         sum(hyp() ? "invalid" : "annotated", TableCounts.Kind.ANNOTATED);
         sum("empty", TableCounts.Kind.EMPTY);
-        long unread = geometry.inputSize()
-                - bytes(TableCounts.Kind.LEAVES)
-                - bytes(TableCounts.Kind.ANNOTATED)
-                - bytes(TableCounts.Kind.EMPTY);
+        long unread = dump.result().unreadBytes();
         if (unread != 0) {
             text.add("UNREAD")
                     .column(SUM_COLUMN)
@@ -474,6 +545,11 @@ public final class TextDump {
                 title = "";
             }
         }
+        if (dump.result().tableAttributes() != 0) {
+            text.add("note").column(SUM_COLUMN);
+            text.line(
+                    "table descriptors restrict access further (APTable, XNTable); the columns show the leaves alone");
+        }
         for (String remark : dump.remarks()) {
             text.add("assumed").column(SUM_COLUMN).line(remark);
         }
@@ -487,7 +563,8 @@ public final class TextDump {
             text.line("none");
             return;
         }
-        text.decimal(findings.size()).line(dump.complete() ? "" : "; this table is NOT completely readable");
+        text.decimal(dump.result().totalFindings())
+                .line(dump.complete() ? "" : "; this table is NOT completely readable");
         for (Finding finding : findings) {
             text.add(GAP).add(finding.rule().id()).add(": ").add(finding.message());
             if (!finding.path().isEmpty()) {
@@ -496,6 +573,13 @@ public final class TextDump {
                 text.hex(step.address()).add(")");
             }
             text.line();
+        }
+        for (Map.Entry<Finding.Rule, Long> rest : dump.result().unlisted().entrySet()) {
+            text.add(GAP)
+                    .add(rest.getKey().id())
+                    .add(": ")
+                    .decimal(rest.getValue())
+                    .line(" more of the same");
         }
     }
 

@@ -3,12 +3,14 @@ package dev.s2snap.inspect;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.Registers;
 import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.TableGeometry;
+import dev.s2snap.vmsa.Translation;
 import dev.s2snap.vmsa.TranslationRegime;
 import dev.s2snap.vmsa.TranslationTable;
 import java.lang.foreign.MemorySegment;
@@ -47,6 +49,7 @@ final class MadeMachine implements Machine, PhysicalMemory {
     private final List<Guest> guests = new ArrayList<>();
     private int used;
     private Fact<Era> era = Fact.unknown("it was not said");
+    private Fact<HypVmemmap> vmemmap = Fact.unknown("it was not said");
     private Fact<List<MemoryRegion>> regions = Fact.unknown("it was not said");
     private Fact<TranslationTable> host = Fact.known(table(STAGE2), "VTTBR_EL2, VTCR_EL2");
     private Fact<TranslationTable> hyp = Fact.known(table(EL2), "TTBR0_EL2, TCR_EL2");
@@ -67,6 +70,30 @@ final class MadeMachine implements Machine, PhysicalMemory {
     MadeMachine regions(MemoryRegion... known) {
         regions = Fact.known(List.of(known), "test");
         return this;
+    }
+
+    /// Where the array of page frames is said to be.
+    MadeMachine vmemmap(long base, int entrySize) {
+        vmemmap = Fact.known(new HypVmemmap(base, entrySize), "test");
+        return this;
+    }
+
+    /// Writes the entry of a page in the hyp_vmemmap that begins at EL2 address `base`; maps it if need be.
+    MadeMachine frame(long base, int entrySize, long address, long entry) {
+        long virtual = base + (address >>> 12) * entrySize;
+        TranslationTable table = hyp.optional().orElseThrow();
+        if (!(table.translate(virtual) instanceof Translation.Mapped)) {
+            put(hyp, virtual & -PAGE, 3, newPage() | HYP_PAGE);
+        }
+        if (table.translate(virtual) instanceof Translation.Mapped mapped) {
+            bytes.set(LE64, mapped.output() - BASE, entry);
+        }
+        return this;
+    }
+
+    /// Physical address of EL2's root page.
+    long hypRoot() {
+        return hyp.optional().orElseThrow().root();
     }
 
     MadeMachine withoutHost() {
@@ -196,6 +223,11 @@ final class MadeMachine implements Machine, PhysicalMemory {
     @Override
     public List<Guest> guests() {
         return guests;
+    }
+
+    @Override
+    public Fact<HypVmemmap> vmemmap() {
+        return vmemmap;
     }
 
     @Override

@@ -11,11 +11,15 @@ import dev.s2snap.pkvm.Annotation;
 import dev.s2snap.pkvm.Encodings.StateLocation;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
+import dev.s2snap.pkvm.HypVmemmap;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class ReadingTest {
     private static final long LOCATION = 0x4000_0000L;
     private static final long END = LOCATION + 0x4000;
+    private static final long FRAMES = 0x6000_0000_0000L;
 
     @Test
     void whatTheMachineSaysIsNotInferred() {
@@ -52,6 +56,54 @@ class ReadingTest {
         assertThat(reading.era().optional()).contains(Era.V6_14);
         assertThat(reading.hostStates().optional()).contains(StateLocation.VMEMMAP);
         assertThat(reading.hypStates().optional()).contains(StateLocation.DESCRIPTOR);
+    }
+
+    /// Entries as a kernel has them for the root page of EL2's table: one reference, order 0, the hypervisor's.
+    @ParameterizedTest
+    @CsvSource({"V6_1, 4, 0x00000001", "V6_14, 8, 0x04000001", "V6_17, 8, 0x33000001"})
+    void theLayoutOfTheVmemmapTellsWhatDescriptorsDoNot(Era era, int entrySize, String entry) {
+        MadeMachine machine =
+                new MadeMachine().annotate(LOCATION, END, HYP_OWNED).host(END, END + 0x1000, HOST_PAGE);
+        machine.frame(FRAMES, entrySize, machine.hypRoot(), Long.decode(entry));
+        Reading reading = Reading.of(machine);
+        assertThat(reading.era())
+                .isEqualTo(Fact.known(
+                        era,
+                        "inferred from 4 annotations (owner id in bits 9:2) and the layout of the hyp_vmemmap at"
+                                + " 0x600000000000"));
+        assertThat(reading.vmemmap().optional()).contains(new HypVmemmap(FRAMES, entrySize));
+        assertThat(reading.frames().optional().orElseThrow().layout())
+                .isEqualTo(era.encodings().hypPage());
+    }
+
+    @Test
+    void anEntryThatNoKernelWritesTellsNothing() {
+        MadeMachine machine = new MadeMachine().annotate(LOCATION, END, HYP_OWNED);
+        machine.frame(FRAMES, 8, machine.hypRoot(), 0x2200_0001L);
+        Reading reading = Reading.of(machine);
+        assertThat(reading.era().provenance())
+                .isEqualTo("unknown: owners in low bits are written by 6.1 to 6.19, and neither a page state in a"
+                        + " descriptor nor the hyp_vmemmap tells which");
+        assertThat(reading.vmemmap().provenance()).startsWith("unknown: the kernel is not known: ");
+        assertThat(reading.frames().provenance()).startsWith("unknown: it is not known where the hyp_vmemmap is: ");
+    }
+
+    @Test
+    void theVmemmapIsWhereTheMachineSays() {
+        MadeMachine machine = new MadeMachine().vmemmap(FRAMES + 0x1000, 8);
+        assertThat(Reading.of(machine, Era.V7_0, "--era").vmemmap())
+                .isEqualTo(Fact.known(new HypVmemmap(FRAMES + 0x1000, 8), "test"));
+        assertThat(Reading.of(machine, Era.V6_1, "--era").frames())
+                .isEqualTo(Fact.unknown("kernels 6.1 to 6.13 have entries of 4 bytes in the hyp_vmemmap, and this one"
+                        + " is said to have 8"));
+    }
+
+    @Test
+    void withoutEl2sTableNoVmemmapIsFound() {
+        Reading reading = Reading.of(new MadeMachine().withoutHyp(), Era.V7_0, "--era");
+        assertThat(reading.vmemmap()).isEqualTo(Fact.unknown("the hypervisor's table is not known: there is none"));
+        Reading told = Reading.of(new MadeMachine().vmemmap(FRAMES, 8).withoutHyp(), Era.V7_0, "--era");
+        assertThat(told.frames()).isEqualTo(Fact.unknown("the hypervisor's table is not known: there is none"));
     }
 
     @Test

@@ -131,7 +131,7 @@ class TextDumpTest {
                   from VTTBR_EL2, VTCR_EL2
                   ownership as kernels 7.0 and later write it
                     inferred from 6 annotations (type in bits 63:60)
-                  page states not known: this kernel keeps page states in its hyp_vmemmap, which this version does not read
+                  page states not known: this kernel keeps page states in its hyp_vmemmap: it is not known where the hyp_vmemmap is: EL2 maps an entry for its own root page at 0 of the places where kernels put the hyp_vmemmap
 
                 input address                  size  level        perm  memory           owner
                 0x000040000000-0x000040001000    4K  3 page       rwx   normal WB inner  ?

@@ -3,6 +3,7 @@ package dev.s2snap.model;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MachineTables;
 import dev.s2snap.pkvm.MemoryRegion;
@@ -316,6 +317,11 @@ public final class PkvmModel implements Machine, AutoCloseable {
     @Override
     public List<Guest> guests() {
         return MachineTables.guests(ram, guestRegisters());
+    }
+
+    @Override
+    public Fact<HypVmemmap> vmemmap() {
+        return Fact.known(new HypVmemmap(addresses().vmemmapBase(), Vmemmap.ENTRY_SIZE), "the model");
     }
 
     @Override

@@ -5,7 +5,9 @@ package dev.s2snap.pkvm;
 /// @param annotations invalid entries of the host's stage 2
 /// @param hostStates where the host's page states are
 /// @param hypStates where the hypervisor's page states are
-public record Encodings(Annotation.Format annotations, StateLocation hostStates, StateLocation hypStates) {
+/// @param hypPage what an entry of the hyp_vmemmap looks like
+public record Encodings(
+        Annotation.Format annotations, StateLocation hostStates, StateLocation hypStates, HypPageLayout hypPage) {
 
     /// Where page states live.
     public enum StateLocation {

@@ -26,6 +26,9 @@ public interface Machine {
 
     List<Guest> guests();
 
+    /// Where the hyp_vmemmap is, if that is known without looking into the tables.
+    Fact<HypVmemmap> vmemmap();
+
     /// How the kernel writes ownership, if that is known without looking into the tables.
     Fact<Era> era();
 }

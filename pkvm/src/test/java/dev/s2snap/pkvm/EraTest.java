@@ -10,10 +10,14 @@ class EraTest {
 
     @Test
     void statesMovedToTheVmemmapBeforeAnnotationsGotTypes() {
-        assertThat(Era.V6_1.encodings()).isEqualTo(new Encodings(Annotation.Format.OWNER_ID, DESCRIPTOR, DESCRIPTOR));
-        assertThat(Era.V6_14.encodings()).isEqualTo(new Encodings(Annotation.Format.OWNER_ID, VMEMMAP, DESCRIPTOR));
-        assertThat(Era.V6_17.encodings()).isEqualTo(new Encodings(Annotation.Format.OWNER_ID, VMEMMAP, VMEMMAP));
-        assertThat(Era.V7_0.encodings()).isEqualTo(new Encodings(Annotation.Format.TYPED, VMEMMAP, VMEMMAP));
+        assertThat(Era.V6_1.encodings())
+                .isEqualTo(new Encodings(Annotation.Format.OWNER_ID, DESCRIPTOR, DESCRIPTOR, HypPageLayout.COUNTS));
+        assertThat(Era.V6_14.encodings())
+                .isEqualTo(new Encodings(Annotation.Format.OWNER_ID, VMEMMAP, DESCRIPTOR, HypPageLayout.HOST_STATE));
+        assertThat(Era.V6_17.encodings())
+                .isEqualTo(new Encodings(Annotation.Format.OWNER_ID, VMEMMAP, VMEMMAP, HypPageLayout.BOTH_STATES));
+        assertThat(Era.V7_0.encodings())
+                .isEqualTo(new Encodings(Annotation.Format.TYPED, VMEMMAP, VMEMMAP, HypPageLayout.BOTH_STATES));
     }
 
     @Test
