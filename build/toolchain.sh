@@ -2,6 +2,7 @@
 # for one readlink when java comes from PATH.
 #
 #   find_jdk     sets and exports JAVA_HOME: a JDK (it has javac) of release 25 or later; fails when there is none
+#   jdk_version  sets JDK_VERSION, with its build, such as 25.0.3+9-LTS; after find_jdk
 #   find_maven   sets MVN: the mvn to run; fails when there is none
 #   maven_opts   exports MAVEN_OPTS: keeps Maven 3 quiet on a JDK that warns of its Unsafe
 #   run_maven    COMMAND ARGUMENT...: all of these, then becomes mvn; COMMAND is the name to complain under
@@ -57,6 +58,18 @@ find_jdk() {
         done
     done
     return 1
+}
+
+jdk_version() {
+    JDK_VERSION=
+    while IFS='=' read -r key value || [ -n "$key" ]; do
+        case $key in
+            JAVA_RUNTIME_VERSION) JDK_VERSION=$value && break ;;
+            JAVA_VERSION) JDK_VERSION=$value ;;
+        esac
+    done <"$JAVA_HOME/release"
+    JDK_VERSION=${JDK_VERSION#\"}
+    JDK_VERSION=${JDK_VERSION%\"*}
 }
 
 find_maven() {

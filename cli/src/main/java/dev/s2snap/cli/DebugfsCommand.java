@@ -24,17 +24,22 @@ import picocli.CommandLine.Parameters;
 /// `s2snap debugfs`: the files that the series gives the host's debugfs, on the model.
 @Command(
         name = "debugfs",
-        description = "Lists the files of the model's debugfs that show stage-2 tables, or prints one. The host's table"
-                + " is a snapshot that is taken by the hypercall when the file is opened.",
+        description = {
+            "Lists the files of the model's debugfs that show stage-2 tables, or prints one.",
+            "The host's table is a snapshot that is taken by the hypercall when the file is opened."
+        },
         mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
         versionProvider = Main.Version.class,
         footer = {
             "",
-            "Example:",
+            "Examples:",
             "  s2snap debugfs model",
             "  s2snap debugfs model kvm/host_page_tables",
             "",
-            "If the model runs no VM, one is made that has used a little of its memory."
+            "If the model runs no VM, one is made that has used a little of its memory.",
+            "",
+            "Exit status: 0 done, 2 bad usage, no such file, or a file that cannot be opened."
         })
 final class DebugfsCommand implements Callable<Integer> {
     private final Output output;

@@ -19,18 +19,23 @@ import picocli.CommandLine.Spec;
 /// `s2snap defects`: the defects of the posted call, run on the model beside the corrected one.
 @Command(
         name = "defects",
-        description = "Runs the defects of the posted snapshot call (v4 of the series) on the executable pKVM, and the"
-                + " corrected call on the same input, and shows what each did to the machine.",
+        description = {
+            "Runs the defects of the posted snapshot call, and the corrected call beside each.",
+            "Both run on the executable pKVM with the same input; what each did to the machine is shown."
+        },
         mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
         versionProvider = Main.Version.class,
         footer = {
             "",
-            "Example:",
+            "Examples:",
             "  s2snap defects",
             "  s2snap defects D-01",
             "",
             "Owners, overwritten words and leaks are read from the machine's memory before and after the call.",
-            "docs/defects.md has a paragraph on each. The exit status is 0: that v4 has defects is no news."
+            "docs/defects.md has a paragraph on each.",
+            "",
+            "Exit status: 0 done, as it is no news that v4 has defects, 2 bad usage."
         })
 final class DefectsCommand implements Callable<Integer> {
     private final Output output;

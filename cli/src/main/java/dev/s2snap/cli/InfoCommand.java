@@ -13,12 +13,22 @@ import picocli.CommandLine.Parameters;
         name = "info",
         description = "Prints what is known about a machine and where that comes from, and what is not known and why.",
         mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
         versionProvider = Main.Version.class,
-        footer = {"", "Example:", "  s2snap info samples/deb-6.12/npvm.core --regs samples/deb-6.12/npvm.regs.json"})
+        footer = {
+            "",
+            "Examples:",
+            "  s2snap info samples/deb-6.12/npvm.core --regs samples/deb-6.12/npvm.regs.json",
+            "  s2snap info model:ram=4G",
+            "",
+            "Exit status: 0 done, 2 bad usage or input."
+        })
 final class InfoCommand implements Callable<Integer> {
     private final Output output;
 
-    @Parameters(paramLabel = "SOURCE", description = "An ELF core of the machine's memory, or a capture.")
+    @Parameters(
+            paramLabel = "SOURCE",
+            description = "An ELF core of the machine's memory, a capture, or model[:KEY=VALUE,...].")
     private String source = "";
 
     @Mixin

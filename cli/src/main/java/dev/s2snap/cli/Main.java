@@ -9,8 +9,13 @@ import java.io.OutputStream;
 import java.io.PrintWriter;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
@@ -31,14 +36,18 @@ import picocli.CommandLine.Spec;
         name = "s2snap",
         description = "Shows the translation tables of protected KVM, on real machines and on a model of one.",
         mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",
+        commandListHeading = "%nCommands:%n",
         footer = {
             "",
-            "Example:",
+            "Examples:",
+            "  s2snap snapshot",
             "  s2snap dump samples/deb-6.12/npvm.core --regs samples/deb-6.12/npvm.regs.json",
+            "  s2snap help dump",
             "",
-            "Exit status: 0 done, 1 the answer is bad news, 2 bad usage or input."
+            "Exit status: 0 done, 1 the answer is bad news, 2 bad usage or input (one line on standard error)."
         })
 public final class Main implements Callable<Integer> {
 
@@ -46,12 +55,18 @@ public final class Main implements Callable<Integer> {
     static final int BAD_NEWS = 1;
     static final int BAD_INPUT = 2;
 
+    private static final Set<String> ABOUT_OTHERS = Set.of("completion", "help");
+
     @Spec
     private CommandSpec spec = CommandSpec.create();
 
-    private Main() {}
+    Main() {}
 
     public static void main(String[] args) {
+        // Colours are picocli's, in help only: on a terminal, and not where NO_COLOR is set. It does not know this one.
+        if ("dumb".equals(System.getenv("TERM"))) {
+            System.setProperty("picocli.ansi", "false");
+        }
         // Not System.out: a PrintStream swallows errors.
         FileOutputStream out = new FileOutputStream(FileDescriptor.out);
         PrintWriter err = new PrintWriter(System.err, true, Charset.defaultCharset());
@@ -65,15 +80,7 @@ public final class Main implements Callable<Integer> {
     /// @return the exit status
     public static int run(String[] args, OutputStream out, PrintWriter err) {
         Output output = new Output(out);
-        CommandLine line = new CommandLine(new Main())
-                .addSubcommand(new SnapshotCommand(output))
-                .addSubcommand(new DumpCommand(output))
-                .addSubcommand(new InfoCommand(output))
-                .addSubcommand(new ModelCommand(output))
-                .addSubcommand(new DebugfsCommand(output))
-                .addSubcommand(new DefectsCommand(output))
-                .setExpandAtFiles(false)
-                .setUsageHelpWidth(110)
+        CommandLine line = commandLine(output, args)
                 .setErr(err)
                 .setParameterExceptionHandler((e, _) -> usage(err, e))
                 .setExecutionExceptionHandler((e, _, _) -> failure(err, e));
@@ -96,9 +103,37 @@ public final class Main implements Callable<Integer> {
         return BAD_INPUT;
     }
 
+    /// The commands, in the order of the help. They are made when they are needed: reading the annotations of all of
+    /// them takes longer than most answers.
+    private static Map<String, Function<Output, Object>> commands() {
+        Map<String, Function<Output, Object>> commands = new LinkedHashMap<>();
+        commands.put("snapshot", SnapshotCommand::new);
+        commands.put("dump", DumpCommand::new);
+        commands.put("info", InfoCommand::new);
+        commands.put("model", ModelCommand::new);
+        commands.put("debugfs", DebugfsCommand::new);
+        commands.put("defects", DefectsCommand::new);
+        commands.put("completion", CompletionCommand::new);
+        commands.put("help", _ -> new HelpCommand());
+        return commands;
+    }
+
+    /// s2snap with all of its commands; if `args` begin with one that needs none of the others, with that one only.
+    static CommandLine commandLine(Output output, String... args) {
+        CommandLine line = new CommandLine(new Main());
+        Map<String, Function<Output, Object>> commands = commands();
+        Function<Output, Object> only =
+                args.length == 0 || ABOUT_OTHERS.contains(args[0]) ? null : commands.get(args[0]);
+        (only == null ? commands.values() : List.of(only))
+                .forEach(command -> line.addSubcommand(command.apply(output)));
+        return line.setExpandAtFiles(false).setUsageHelpWidth(110);
+    }
+
+    /// Who asks for nothing is told what there is.
     @Override
     public Integer call() {
-        throw new ParameterException(spec.commandLine(), "there is no command");
+        spec.commandLine().usage(spec.commandLine().getOut());
+        return DONE;
     }
 
     private static int usage(PrintWriter err, ParameterException e) {

@@ -23,18 +23,23 @@ import picocli.CommandLine.TypeConversionException;
 /// `s2snap model`: runs scripts on the executable pKVM.
 @Command(
         name = "model",
-        description =
-                "Runs scripts in the vector language on the executable pKVM and prints the transcripts: the script"
-                        + " with what the machine answered. A recorded vector is a script; its transcript is the vector.",
+        description = {
+            "Runs scripts in the vector language on the executable pKVM and prints the transcripts.",
+            "A transcript is the script with what the machine answered. A recorded vector is a script, and its"
+                    + " transcript is the vector."
+        },
         mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
         versionProvider = Main.Version.class,
         footer = {
             "",
-            "Example:",
+            "Examples:",
+            "  s2snap model --script samples/seed.txt",
             "  s2snap model --variant posted --script samples/seed.txt | diff samples/seed.txt -",
             "",
-            "A panic of the modelled hypervisor is an answer like any other: the exit status is 0.",
-            "The language is described in docs/vector-language.md."
+            "The language is described in docs/vector-language.md.",
+            "",
+            "Exit status: 0 done, also when the modelled hypervisor panics, 2 bad usage or input."
         })
 final class ModelCommand implements Callable<Integer> {
     private final Output output;

@@ -28,18 +28,22 @@ import picocli.CommandLine.Parameters;
 /// rest.
 @Command(
         name = "snapshot",
-        description = "Takes a snapshot of a machine's tables and prints the host's. On the model it makes the"
-                + " hypercall and shows its six steps as they happen; other machines are read at rest.",
+        description = {
+            "Takes a snapshot of a machine's tables and prints the host's.",
+            "On the model it makes the hypercall and shows its six steps as they happen; other machines are read at rest."
+        },
         mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
         versionProvider = Main.Version.class,
         footer = {
             "",
-            "Example:",
+            "Examples:",
             "  s2snap snapshot",
             "  s2snap snapshot samples/deb-6.12/npvm.core --regs samples/deb-6.12/npvm.regs.json -o npvm.s2snap",
             "",
             "A capture holds the tables as they were before the hypercall, which splits blocks under what it borrows.",
-            "Exit status 1: the call was refused, or some of a table could not be read."
+            "",
+            "Exit status: 0 done, 1 the call was refused, or some of a table could not be read, 2 bad usage or input."
         })
 final class SnapshotCommand implements Callable<Integer> {
     private final Output output;

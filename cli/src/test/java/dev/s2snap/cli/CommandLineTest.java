@@ -32,7 +32,6 @@ class CommandLineTest {
 
     static Stream<Arguments> mistakes() {
         return Stream.of(
-                mistake("there is no command; see s2snap --help"),
                 mistake("Unmatched argument at index 0: 'frobnicate'; see s2snap --help", "frobnicate"),
                 mistake("Unknown option: '--frob'; see s2snap --help", "--frob"),
                 mistake("Missing required parameter: 'SOURCE'; see s2snap dump --help", "dump"),
@@ -219,14 +218,6 @@ class CommandLineTest {
                         .isRefused()
                         .err())
                 .contains("the source changed while it was read");
-    }
-
-    @Test
-    void everyCommandHasHelpWithAnExample() {
-        for (Object[] args : new Object[][] {{"--help"}, {"dump", "--help"}, {"info", "-h"}}) {
-            assertThat(Run.of(args).succeeds().text()).contains("Usage: s2snap").contains("Example:\n  s2snap ");
-        }
-        assertThat(Run.of("--version").succeeds().text()).startsWith("s2snap ");
     }
 
     @ParameterizedTest
