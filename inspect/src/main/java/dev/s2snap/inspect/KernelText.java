@@ -115,7 +115,8 @@ public final class KernelText implements EntryVisitor {
             requireStatesInDescriptors(reading);
         }
         Registers registers = switch (selector.kind()) {
-            case HOST, HYP -> reading.machine().registers();
+            case HOST, HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER, GIVEN ->
+                reading.machine().registers();
             case GUEST, GUEST_VMID ->
                 reading.machine()
                         .guestRegisters()

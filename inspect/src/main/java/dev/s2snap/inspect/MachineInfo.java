@@ -4,6 +4,7 @@ import dev.s2snap.pkvm.Annotation;
 import dev.s2snap.pkvm.Encodings.StateLocation;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MachineTables;
 import dev.s2snap.pkvm.MemoryRegion;
@@ -111,6 +112,10 @@ public final class MachineInfo {
         section("tables");
         fact("host", machine.host().map(MachineInfo::describe));
         fact("hyp", machine.hyp().map(MachineInfo::describe));
+        for (String name : List.of("hyp:upper", "el1:lower", "el1:upper")) {
+            fact(name, TableSelector.parse(name).of(machine).map(MachineInfo::describe));
+        }
+        fact("hyp_vmemmap", reading.vmemmap().map(MachineInfo::vmemmap));
         for (Guest guest : machine.guests()) {
             fact("guest:" + guest.index(), guest.table().map(MachineInfo::describe));
             text.column(VALUE_COLUMN).add("VMID ").decimal(guest.vmid());
@@ -120,6 +125,10 @@ public final class MachineInfo {
         if (machine.guests().isEmpty()) {
             line("guests", "none known", "");
         }
+    }
+
+    private static String vmemmap(HypVmemmap where) {
+        return "EL2 address 0x" + Long.toHexString(where.base()) + ", " + where.entrySize() + " bytes a page";
     }
 
     private static String describe(TranslationTable table) {
@@ -137,6 +146,7 @@ public final class MachineInfo {
                 "ID_AA64MMFR0_EL1",
                 "ID_AA64MMFR1_EL1",
                 "ID_AA64MMFR2_EL1");
+        registers(machine.registers(), "TTBR1_EL2", "TTBR0_EL1", "TTBR1_EL1", "TCR_EL1", "MAIR_EL1", "SCTLR_EL1");
         for (int index = 0; index < machine.guestRegisters().size(); index++) {
             text.column(2).add("while guest:").decimal(index).line(" ran");
             registers(machine.guestRegisters().get(index), "VTTBR_EL2", "VTCR_EL2", "HCR_EL2");

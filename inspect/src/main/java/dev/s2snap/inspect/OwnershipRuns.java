@@ -120,7 +120,7 @@ final class OwnershipRuns {
                         "this kernel keeps page states in its hyp_vmemmap, no page of which is in this" + " memory");
             }
         }
-        List<Mapped> mapped = ownership.mapped(hypWalk.runs(), Attributes.hyp(machine, hyp));
+        List<Mapped> mapped = ownership.mapped(hypWalk.runs(), Attributes.stage1(machine, hyp));
         ownership.sweep(hostWalk.runs(), mapped, machine.regions().optional());
         return Fact.known(new Result(List.copyOf(ownership.runs), List.copyOf(ownership.remarks)), source);
     }

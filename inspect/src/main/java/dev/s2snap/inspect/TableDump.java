@@ -38,7 +38,8 @@ public record TableDump(
         }
         LeafAttributes attributes = switch (selector.kind()) {
             case HOST -> Attributes.host(machine, table);
-            case HYP -> Attributes.hyp(machine, table);
+            case HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER -> Attributes.stage1(machine, table);
+            case GIVEN -> Attributes.given(machine, table);
             case GUEST, GUEST_VMID ->
                 Attributes.guest(machine, table, selector.guest(machine).index());
         };

@@ -3,27 +3,68 @@ package dev.s2snap.inspect;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
 import dev.s2snap.pkvm.Machine;
+import dev.s2snap.pkvm.MachineTables;
+import dev.s2snap.vmsa.GeometryException;
 import dev.s2snap.vmsa.TranslationTable;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 
-/// Names one table of a machine: `host`, `hyp`, `guest:N` or `guest:vmid=N`.
+/// Names one table of a machine:
+///
+/// | | |
+/// |---|---|
+/// | `host` | the host's stage 2, VTTBR_EL2 |
+/// | `hyp` | the hypervisor's stage 1, TTBR0_EL2 |
+/// | `hyp:upper` | its upper range under E2H, TTBR1_EL2 |
+/// | `el1:lower`, `el1:upper` | the host's own stage 1, TTBR0_EL1 and TTBR1_EL1 |
+/// | `guest:N`, `guest:vmid=N` | a guest's stage 2 |
+/// | `at:ADDRESS,KEY=VALUE,...` | any table, of which no register tells: see [GivenTable] |
 ///
 /// @param number index of the guest, or its VMID; 0 for the others
-public record TableSelector(Kind kind, int number) {
+/// @param given the table of `at:`
+public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
 
     /// What is named.
     public enum Kind {
         HOST,
         HYP,
+        HYP_UPPER,
+        EL1_LOWER,
+        EL1_UPPER,
         GUEST,
-        GUEST_VMID
+        GUEST_VMID,
+        GIVEN;
+
+        /// Whether it is a table of the hypervisor itself.
+        public boolean ofHyp() {
+            return this == HYP || this == HYP_UPPER;
+        }
     }
 
     public static final TableSelector HOST = new TableSelector(Kind.HOST, 0);
     public static final TableSelector HYP = new TableSelector(Kind.HYP, 0);
 
+    private static final Map<String, TableSelector> NAMES = new TreeMap<>(Map.of(
+            "host",
+            HOST,
+            "hyp",
+            HYP,
+            "hyp:upper",
+            new TableSelector(Kind.HYP_UPPER, 0),
+            "el1:lower",
+            new TableSelector(Kind.EL1_LOWER, 0),
+            "el1:upper",
+            new TableSelector(Kind.EL1_UPPER, 0)));
+
     private static final String GUEST = "guest:";
     private static final String VMID = "guest:vmid=";
+    private static final String GIVEN = "at:";
+
+    private TableSelector(Kind kind, int number) {
+        this(kind, number, Optional.empty());
+    }
 
     /// The guest at place `index` of [Machine#guests()].
     public static TableSelector guest(int index) {
@@ -32,11 +73,12 @@ public record TableSelector(Kind kind, int number) {
 
     /// @throws IllegalArgumentException if `text` names no table; the message is for a person
     public static TableSelector parse(String text) {
-        if (text.equals("host")) {
-            return HOST;
+        TableSelector named = NAMES.get(text);
+        if (named != null) {
+            return named;
         }
-        if (text.equals("hyp")) {
-            return HYP;
+        if (text.startsWith(GIVEN)) {
+            return new TableSelector(Kind.GIVEN, 0, Optional.of(GivenTable.parse(text.substring(GIVEN.length()))));
         }
         try {
             if (text.startsWith(VMID)) {
@@ -49,7 +91,8 @@ public record TableSelector(Kind kind, int number) {
             throw new IllegalArgumentException("\"" + text + "\" is no table: behind the colon belongs a number", e);
         }
         throw new IllegalArgumentException(
-                "\"" + text + "\" is no table; there are host, hyp, guest:N and guest:vmid=N");
+                "\"" + text + "\" is no table; there are host, hyp, hyp:upper, el1:lower, el1:upper, guest:N,"
+                        + " guest:vmid=N and at:ADDRESS,...");
     }
 
     private static int number(String digits) {
@@ -80,11 +123,19 @@ public record TableSelector(Kind kind, int number) {
     ///
     /// @throws NoAnswerException if the machine has no such guest
     public Fact<TranslationTable> of(Machine machine) {
-        return switch (kind) {
-            case HOST -> machine.host();
-            case HYP -> machine.hyp();
-            case GUEST, GUEST_VMID -> guest(machine).table();
-        };
+        try {
+            return switch (kind) {
+                case HOST -> machine.host();
+                case HYP -> machine.hyp();
+                case HYP_UPPER -> MachineTables.hypUpper(machine.memory(), machine.registers());
+                case EL1_LOWER -> MachineTables.el1(machine.memory(), machine.registers(), false);
+                case EL1_UPPER -> MachineTables.el1(machine.memory(), machine.registers(), true);
+                case GUEST, GUEST_VMID -> guest(machine).table();
+                case GIVEN -> Fact.known(given.orElseThrow().in(machine.memory()), "the command line");
+            };
+        } catch (GeometryException e) {
+            return Fact.unknown(e.getMessage());
+        }
     }
 
     /// The name as it is written on the command line.
@@ -92,6 +143,10 @@ public record TableSelector(Kind kind, int number) {
         return switch (kind) {
             case HOST -> "host";
             case HYP -> "hyp";
+            case HYP_UPPER -> "hyp:upper";
+            case EL1_LOWER -> "el1:lower";
+            case EL1_UPPER -> "el1:upper";
+            case GIVEN -> GIVEN + given.orElseThrow().text();
             case GUEST -> GUEST + Integer.toUnsignedString(number);
             case GUEST_VMID -> VMID + Integer.toUnsignedString(number);
         };

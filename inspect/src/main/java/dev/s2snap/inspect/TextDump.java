@@ -29,6 +29,9 @@ import org.jspecify.annotations.Nullable;
 public final class TextDump {
     private static final String GAP = "  ";
 
+    /// 2^64.
+    private static final String TOP = "0x10000000000000000";
+
     /// Stands for empty entries.
     private static final LeafRun EMPTY = new LeafRun(0, 0, 0, LeafRun.Kind.INVALID, 0, 0);
 
@@ -43,6 +46,7 @@ public final class TextDump {
     private final ByteText text;
     private final TableGeometry geometry;
     private final int digits;
+    private final int outputDigits;
     private final Map<Long, Attribute> attributes = new HashMap<>();
 
     /// Sums in bytes by owner, in order of appearance.
@@ -75,7 +79,9 @@ public final class TextDump {
         this.dump = dump;
         this.text = new ByteText(out);
         this.geometry = dump.table().geometry();
-        this.digits = (geometry.inputBits() + 3) / 4;
+        boolean upper = geometry.regime().upper();
+        this.outputDigits = (geometry.inputBits() + 3) / 4;
+        this.digits = upper ? 16 : outputDigits;
         this.permissionWidth = dump.attributes().permissionsTitle().length();
     }
 
@@ -106,7 +112,12 @@ public final class TextDump {
                 + (geometry.lpa2() ? ", 52-bit output (DS)" : "");
     }
 
+    /// How ownership is written, for tables that have to do with it: the host's own stage 1 has not.
     private void ownershipLine() throws IOException {
+        if (dump.selector().kind() == TableSelector.Kind.EL1_LOWER
+                || dump.selector().kind() == TableSelector.Kind.EL1_UPPER) {
+            return;
+        }
         Reading reading = dump.reading();
         switch (reading.era()) {
             case Fact.Known<Era>(Era era, String source) -> {
@@ -126,6 +137,7 @@ public final class TextDump {
             case HOST -> dump.states();
             case HYP -> reading.hypStates();
             case GUEST, GUEST_VMID -> reading.hostStates();
+            case HYP_UPPER, EL1_LOWER, EL1_UPPER, GIVEN -> Fact.known("", "no page states are kept there");
         };
         if (states instanceof Fact.Unknown<?>(String why)) {
             // Without the era it has just been said.
@@ -148,7 +160,7 @@ public final class TextDump {
             text.line("no entry is in use");
             return;
         }
-        int range = 2 * digits + 5;
+        int range = 2 * digits + (geometry.regime().upper() ? 6 : 5);
         int size = range + GAP.length() + sizeWidth;
         int kind = size + GAP.length();
         int permission = kind + kindWidth + GAP.length();
@@ -171,7 +183,9 @@ public final class TextDump {
         }
         text.line();
         rows((start, end, words, run, target, ownership) -> {
-            text.hex(start, digits).add("-").hex(end, digits).right(ByteText.size(end - start), size);
+            text.hex(start, digits).add("-");
+            // The upper range of a stage 1 ends at 2^64.
+            (end == 0 ? text.add(TOP) : text.hex(end, digits)).right(ByteText.size(end - start), size);
             text.column(kind).add(words);
             if (run.mapped()) {
                 Attribute attribute = attribute(run);
@@ -180,7 +194,7 @@ public final class TextDump {
                         .column(memory)
                         .add(attribute.memory);
                 if (outputWidth > 0 && target != start) {
-                    text.column(output).hex(target, digits);
+                    text.column(output).hex(target, outputDigits);
                 }
             }
             if (!ownership.words.isEmpty()) {
@@ -198,7 +212,7 @@ public final class TextDump {
             permissionWidth = Math.max(permissionWidth, attribute.permissions.length());
             memoryWidth = Math.max(memoryWidth, attribute.memory.length());
             if (output != start) {
-                outputWidth = digits + 2;
+                outputWidth = outputDigits + 2;
             }
         }
         ownerWidth = Math.max(ownerWidth, ownership.words.length());
@@ -323,13 +337,13 @@ public final class TextDump {
                 + switch (run.kind()) {
                     case BLOCK -> " block";
                     case PAGE -> " page";
-                    case INVALID -> Descriptor.valid(run.bits()) ? " reserved" : hyp() ? " invalid" : " annotated";
+                    case INVALID -> Descriptor.valid(run.bits()) ? " reserved" : stage1() ? " invalid" : " annotated";
                 };
     }
 
-    /// Whether it is the hypervisor's table, whose invalid entries mean nothing.
-    private boolean hyp() {
-        return dump.selector().kind() == TableSelector.Kind.HYP;
+    /// Whether it is a stage 1, whose invalid entries mean nothing here.
+    private boolean stage1() {
+        return !geometry.regime().stage2();
     }
 
     /// The owner in a table whose page states are not known, or are in itself.
@@ -337,12 +351,15 @@ public final class TextDump {
         boolean mapped = run.mapped();
         return switch (dump.selector().kind()) {
             case HOST -> mapped ? new Ownership("?") : annotated(run);
-            case HYP ->
-                mapped
-                        ? new Ownership(hypWords(run))
-                        : new Ownership("invalid entry " + hex(run.bits()), "invalid entries");
+            case HYP, HYP_UPPER -> mapped ? new Ownership(hypWords(run)) : invalid(run);
+            case EL1_LOWER, EL1_UPPER -> mapped ? new Ownership("") : invalid(run);
+            case GIVEN -> mapped ? new Ownership(software(run)) : stage1() ? invalid(run) : annotated(run);
             case GUEST, GUEST_VMID -> mapped ? new Ownership(guestWords(run)) : annotated(run);
         };
+    }
+
+    private static Ownership invalid(LeafRun run) {
+        return new Ownership("invalid entry " + hex(run.bits()), "invalid entries");
     }
 
     /// The owner of what `run` has from `start` to `end`, where everything is in `state`.
@@ -517,7 +534,7 @@ public final class TextDump {
     private void sums() throws IOException {
         text.line();
         sum("mapped", TableCounts.Kind.LEAVES);
-        sum(hyp() ? "invalid" : "annotated", TableCounts.Kind.ANNOTATED);
+        sum(stage1() ? "invalid" : "annotated", TableCounts.Kind.ANNOTATED);
         sum("empty", TableCounts.Kind.EMPTY);
         long unread = dump.result().unreadBytes();
         if (unread != 0) {

@@ -5,6 +5,7 @@ import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
 import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
+import dev.s2snap.pkvm.MachineTables;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.Registers;
 import dev.s2snap.vmsa.Descriptor;
@@ -106,6 +107,11 @@ final class MadeMachine implements Machine, PhysicalMemory {
         return this;
     }
 
+    MadeMachine register(String register, long value) {
+        registers.put(register, value);
+        return this;
+    }
+
     MadeMachine without(String register) {
         registers.remove(register);
         return this;
@@ -136,6 +142,21 @@ final class MadeMachine implements Machine, PhysicalMemory {
     MadeMachine hyp(long virtual, long start, long end, long attributes) {
         for (long at = start; at < end; at += PAGE) {
             put(hyp, virtual + at - start, 3, at | attributes);
+        }
+        return this;
+    }
+
+    /// Pages of the upper range of the host's own stage 1.
+    MadeMachine el1(long virtual, long start, long end, long attributes) {
+        if (!registers.containsKey("TTBR1_EL1")) {
+            registers.put("TTBR1_EL1", newPage() | 0x46L << 48);
+            registers.put("TCR_EL1", 0x5_b550_3510L);
+            registers.put("MAIR_EL1", 0x4_0044_ffffL);
+            registers.put("SCTLR_EL1", 0L);
+        }
+        Fact<TranslationTable> table = MachineTables.el1(this, new Registers(registers), true);
+        for (long at = start; at < end; at += PAGE) {
+            put(table, virtual + at - start, 3, at | attributes);
         }
         return this;
     }

@@ -10,7 +10,18 @@ import org.junit.jupiter.params.provider.ValueSource;
 class TableSelectorTest {
 
     @ParameterizedTest
-    @ValueSource(strings = {"host", "hyp", "guest:0", "guest:12", "guest:vmid=3"})
+    @ValueSource(
+            strings = {
+                "host",
+                "hyp",
+                "hyp:upper",
+                "el1:lower",
+                "el1:upper",
+                "guest:0",
+                "guest:12",
+                "guest:vmid=3",
+                "at:0x80000000,ia=48,start=0"
+            })
     void aTableIsNamedAsItIsShown(String name) {
         assertThat(TableSelector.parse(name).label()).isEqualTo(name);
     }
@@ -21,6 +32,18 @@ class TableSelectorTest {
         assertThatThrownBy(() -> TableSelector.parse(name))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("is no table");
+    }
+
+    @Test
+    void registersThatContradictEachOtherMakeATableUnknown() {
+        MadeMachine machine = new MadeMachine();
+        assertThat(TableSelector.parse("el1:lower").of(machine).provenance())
+                .isEqualTo("unknown: the registers lack TTBR0_EL1, TCR_EL1");
+        assertThat(TableSelector.parse("hyp:upper").of(machine).provenance())
+                .isEqualTo("unknown: the registers lack TTBR1_EL2, TCR_EL2");
+        machine.register("TTBR0_EL1", 0x8000_0000L).register("TCR_EL1", 0xc010L);
+        assertThat(TableSelector.parse("el1:lower").of(machine).provenance())
+                .isEqualTo("unknown: TCR_EL1.TG0 = 3 is reserved");
     }
 
     @Test

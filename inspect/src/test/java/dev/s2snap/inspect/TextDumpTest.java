@@ -155,6 +155,42 @@ class TextDumpTest {
     }
 
     @Test
+    void theHostsOwnStage1EndsAtTheTopOfTheAddressSpace() {
+        MadeMachine machine = new MadeMachine()
+                .el1(0xffff_0000_0000_0000L, 0x4000_0000L, 0x4000_2000L, 0xe8_0000_0000_0f03L)
+                .el1(-0x1000L, 0x4200_0000L, 0x4200_1000L, 0x40_0000_0000_0783L);
+        TableSelector upper = TableSelector.parse("el1:upper");
+        assertThat(text(Reading.of(machine), upper)).isEqualTo("""
+                el1:upper: EL1&0 stage 1, upper range, 4K granule, 48-bit input, start level 0, root 0x80002000 of 512 entries in 1 page
+                  from TTBR1_EL1, TCR_EL1
+
+                virtual address                         size  level   EL1/EL0  memory                  maps to
+                0xffff000000000000-0xffff000000002000     8K  3 page  rw-/---  normal WB inner nG DBM  0x000040000000
+                0xfffffffffffff000-0x10000000000000000    4K  3 page  r-x/---  normal WB inner         0x000042000000
+
+                mapped     12K                     3 at level 3
+                invalid    0
+                empty      255T 1023G 1023M 1012K  510 at level 0, 1022 at level 1, 1022 at level 2, 1021 at level 3
+                tables     7                       1 at level 0, 2 at level 1, 2 at level 2, 2 at level 3
+                findings   none
+                """);
+    }
+
+    @Test
+    void aGivenTableIsReadWithoutItsRegisters() {
+        MadeMachine machine = new MadeMachine().host(0x4000_0000L, 0x4000_1000L, HOST_PAGE);
+        TableSelector given = TableSelector.parse("at:0x80000000,ia=48,start=0");
+        assertThat(text(Reading.of(machine), given))
+                .startsWith("at:0x80000000,ia=48,start=0: stage 2, 4K granule, 48-bit input, start level 0, root"
+                        + " 0x80000000 of 512 entries in 1 page\n  from the command line\n")
+                .contains("0x000040000000-0x000040001000    4K  3 page  rwx   MemAttr 0xf inner");
+        // EL2's table has the registers of its exception level.
+        TableSelector stage1 = TableSelector.parse("at:0x80001000,regime=el2,ia=48");
+        assertThat(text(Reading.of(machine.hyp(0xd000_0000L, 0x4000_0000L, 0x4000_1000L, HYP_PAGE)), stage1))
+                .contains("0x0000d0000000-0x0000d0001000    4K  3 page  rw-   normal WB inner");
+    }
+
+    @Test
     void aGuestsPagesHaveStatesFrom614On() {
         MadeMachine machine = new MadeMachine().guest(1, 0x8000_0000L, 0x8000_2000L, 0x4200_07ffL | BORROWED);
         assertThat(text(Reading.of(machine, Era.V7_0, "--era"), TableSelector.guest(0)))
