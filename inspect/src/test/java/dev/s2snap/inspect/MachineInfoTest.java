@@ -60,6 +60,10 @@ class MachineInfoTest {
                           stage 2 FWB         ID_AA64MMFR2_EL1 is needed
                           memory map          it was not said
                           host                there is none
+                          hyp:upper           the registers lack TTBR1_EL2, TCR_EL2, HCR_EL2
+                          el1:lower           the registers lack TTBR0_EL1, TCR_EL1
+                          el1:upper           the registers lack TTBR1_EL1, TCR_EL1
+                          hyp_vmemmap         the kernel is not known: there is no host table to infer it from
                         """);
     }
 }
