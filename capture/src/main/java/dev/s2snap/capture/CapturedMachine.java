@@ -16,52 +16,53 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 
-/// A machine in a file: memory from an ELF core, registers from its note `S2SNAP` or from a file beside it.
+/// A machine in a file: memory from an ELF core, registers and other facts from its note `S2SNAP` or from files beside
+/// it.
 ///
 /// Registers that contradict each other make the table that they describe an unknown one; the other tables can still
 /// be read. Closing it takes the memory away.
 public final class CapturedMachine implements Machine, AutoCloseable {
     private static final String NOTE = "note " + CaptureNote.NAME;
+    private static final String REGS = "--regs";
+    private static final String MACHINE = "--machine";
 
     private final ElfCore memory;
     private final Registers registers;
     private final List<Registers> guestRegisters;
     private final Fact<List<MemoryRegion>> regions;
     private final Fact<Era> era;
-    private final Fact<HypVmemmap> vmemmap = Fact.unknown("the file does not say");
+    private final Fact<HypVmemmap> vmemmap;
     private final Fact<TranslationTable> host;
     private final Fact<TranslationTable> hyp;
     private final List<Guest> guests;
     private final String registerSource;
     private final Optional<String> tool;
 
-    private CapturedMachine(ElfCore memory, String name, Optional<CaptureNote> note, Optional<RegisterFile> given) {
+    /// Who says what about the machine.
+    ///
+    /// @param name as a noun phrase
+    /// @param file for messages
+    private record Source(String name, Path file, CaptureNote facts) {}
+
+    /// @param sources in order of precedence; at least one of them has registers
+    private CapturedMachine(ElfCore memory, Optional<String> tool, List<Source> sources) {
         this.memory = memory;
-        this.tool = note.map(CaptureNote::tool);
-        // One of both is there: open saw to that.
-        this.registers = given.map(RegisterFile::host)
-                .or(() -> note.map(CaptureNote::registers))
-                .orElseThrow();
-        this.guestRegisters = given.flatMap(RegisterFile::guests)
-                .or(() -> note.map(CaptureNote::guests))
-                .orElse(List.of());
-        this.era = note.isEmpty()
-                ? Fact.unknown("the file has no note " + CaptureNote.NAME)
-                : note.get()
-                        .era()
-                        .map(era -> Fact.known(era, NOTE))
-                        .orElseGet(() -> Fact.unknown("the note does not say"));
-        this.regions = note.isEmpty()
-                ? Fact.unknown("the file has no memory map")
-                : note.get()
-                        .regions()
-                        .map(regions -> Fact.known(regions, NOTE))
-                        .orElseGet(() -> Fact.unknown("the note has no memory map"));
-        this.registerSource = given.isEmpty() ? NOTE : note.isEmpty() ? "--regs" : "--regs, which overrides " + NOTE;
-        // Where the registers come from goes without saying, unless there was a choice.
-        String suffix = given.isPresent() && note.isPresent() ? " of " + registerSource : "";
+        this.tool = tool;
+        List<Source> ofRegisters = saying(sources, CaptureNote::registers);
+        List<Source> ofGuests = saying(sources, CaptureNote::guests);
+        this.registers = ofRegisters.getFirst().facts.registers().orElseThrow();
+        this.registerSource = overriding(ofRegisters);
+        this.guestRegisters = ofGuests.isEmpty()
+                ? List.of()
+                : ofGuests.getFirst().facts.guests().orElseThrow();
+        this.era = first(sources, CaptureNote::era, "the file has no " + NOTE);
+        this.vmemmap = first(sources, CaptureNote::vmemmap, "the file has no " + NOTE);
+        this.regions = first(sources, CaptureNote::regions, "the file has no memory map");
+        String suffix = suffix(ofRegisters);
         this.host =
                 table(() -> MachineTables.host(memory, registers), registers, suffix, List.of("VTTBR_EL2", "VTCR_EL2"));
         this.hyp = table(
@@ -69,7 +70,45 @@ public final class CapturedMachine implements Machine, AutoCloseable {
                 registers,
                 suffix,
                 List.of("TTBR0_EL2", "TCR_EL2", "HCR_EL2"));
-        this.guests = guests(name, suffix);
+        this.guests = ofGuests.isEmpty() ? List.of() : guests(ofGuests.getFirst().file, suffix(ofGuests));
+    }
+
+    private static <T> List<Source> saying(List<Source> sources, Function<CaptureNote, Optional<T>> what) {
+        return sources.stream()
+                .filter(source -> what.apply(source.facts).isPresent())
+                .toList();
+    }
+
+    /// The first source, and which others it overrides.
+    private static String overriding(List<Source> sources) {
+        String others = sources.stream().skip(1).map(Source::name).collect(Collectors.joining(" and "));
+        return sources.getFirst().name + (others.isEmpty() ? "" : ", which overrides " + others);
+    }
+
+    /// Where registers come from goes without saying, unless there was a choice.
+    private static String suffix(List<Source> sources) {
+        return sources.size() == 1 ? "" : " of " + overriding(sources);
+    }
+
+    /// What the first source says that says anything.
+    ///
+    /// @param nobody why it is unknown if there is no note that could say it
+    private static <T> Fact<T> first(List<Source> sources, Function<CaptureNote, Optional<T>> what, String nobody) {
+        for (Source source : sources) {
+            Optional<T> value = what.apply(source.facts);
+            if (value.isPresent()) {
+                return Fact.known(value.get(), source.name);
+            }
+        }
+        // Register files are about nothing else, hence their silence is not worth a word.
+        List<String> why = new ArrayList<>();
+        sources.stream()
+                .filter(source -> !source.name.equals(REGS))
+                .forEach(source -> why.add(source.name + " does not say"));
+        if (sources.stream().noneMatch(source -> source.name.equals(NOTE))) {
+            why.add(nobody);
+        }
+        return Fact.unknown(String.join(", and ", why));
     }
 
     /// Opens a core that has a note with its registers.
@@ -81,22 +120,33 @@ public final class CapturedMachine implements Machine, AutoCloseable {
 
     /// Opens a core.
     ///
-    /// @param registers a [RegisterFile]; it overrides the registers, and its guests if it names any, those of a note
-    /// @throws CaptureException if a file cannot be used, or if there are no registers
+    /// @throws CaptureException as the other one does
     public static CapturedMachine open(Path core, Optional<Path> registers) {
-        Optional<RegisterFile> given = registers.map(RegisterFile::read);
+        return open(core, registers, Optional.empty());
+    }
+
+    /// Opens a core.
+    ///
+    /// @param registers a [RegisterFile]; it overrides the registers, and its guests if it names any, those of the
+    ///     others
+    /// @param machine a file with the content of a note, [CaptureNote]; what it says overrides the note of the core
+    /// @throws CaptureException if a file cannot be used, or if there are no registers
+    public static CapturedMachine open(Path core, Optional<Path> registers, Optional<Path> machine) {
+        List<Source> sources = new ArrayList<>();
+        registers.ifPresent(file -> sources.add(new Source(REGS, file, facts(RegisterFile.read(file)))));
+        machine.ifPresent(file -> sources.add(new Source(MACHINE, file, CaptureNote.read(file))));
         ElfCore memory = ElfCore.open(core);
         boolean opened = false;
         try {
             Optional<CaptureNote> note = memory.note().map(json -> CaptureNote.parse(core.toString(), json));
-            if (given.isEmpty() && note.isEmpty()) {
+            note.ifPresent(facts -> sources.add(new Source(NOTE, core, facts)));
+            if (saying(sources, CaptureNote::registers).isEmpty()) {
                 throw new CaptureException(
                         core + ": it has no registers (no " + NOTE + "); give them with --regs FILE.json");
             }
-            String name = registers.map(Path::toString).orElseGet(core::toString);
-            CapturedMachine machine = new CapturedMachine(memory, name, note, given);
+            CapturedMachine found = new CapturedMachine(memory, note.map(CaptureNote::tool), sources);
             opened = true;
-            return machine;
+            return found;
         } finally {
             if (!opened) {
                 memory.close();
@@ -104,7 +154,12 @@ public final class CapturedMachine implements Machine, AutoCloseable {
         }
     }
 
-    private List<Guest> guests(String name, String suffix) {
+    private static CaptureNote facts(RegisterFile file) {
+        return new CaptureNote(
+                "", Optional.empty(), Optional.of(file.host()), file.guests(), Optional.empty(), Optional.empty());
+    }
+
+    private List<Guest> guests(Path file, String suffix) {
         List<Guest> list = new ArrayList<>();
         for (int index = 0; index < guestRegisters.size(); index++) {
             Registers of = guestRegisters.get(index);
@@ -112,7 +167,7 @@ public final class CapturedMachine implements Machine, AutoCloseable {
             OptionalLong named = of.get("VMID");
             if (named.isPresent() && of.get("VTTBR_EL2").isPresent() && named.getAsLong() != vmid) {
                 throw new CaptureException(
-                        name + ": guests[" + index + "]: VMID 0x" + Long.toHexString(named.getAsLong())
+                        file + ": guests[" + index + "]: VMID 0x" + Long.toHexString(named.getAsLong())
                                 + " contradicts VTTBR_EL2, which holds VMID 0x" + Integer.toHexString(vmid)
                                 + "; correct one of them");
             }

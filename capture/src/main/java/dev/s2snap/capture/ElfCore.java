@@ -1,6 +1,6 @@
 package dev.s2snap.capture;
 
-import dev.s2snap.capture.ElfHeaders.Load;
+import dev.s2snap.capture.CorePieces.Piece;
 import dev.s2snap.vmsa.PhysicalMemory;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -11,20 +11,20 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
-import java.util.NavigableSet;
+import java.util.Map;
 import java.util.Optional;
-import java.util.TreeSet;
 
 /// Physical memory in an ELF core. The file is mapped: what is not looked at is not read.
 ///
 /// [PhysicalMemory] promises one segment. For nearly all files that is the mapped file, and an address is found by a
-/// binary search over its PT_LOADs. Two things are not in the file as a reader wants them:
+/// binary search over its pieces ([CorePieces]). Two things are not in the file as a reader wants them:
 ///
 /// - **zeros**: memory from p_filesz to p_memsz. All such memory is answered from one zero area.
-/// - **seams**: a 64 KiB-aligned area that is present, but whose pieces do not follow each other in the file, because
-/// two
-///   PT_LOADs, or bytes and zeros, meet inside it. A table page could lie across the seam. Such areas are copied.
+/// - **seams**: places where two pieces meet that do not follow each other in the file. When something is asked for
+///   that lies across one, the 64 KiB around it are copied. A core whose PT_LOADs are scattered pages has a seam at
+///   every page, and still none of them is copied for tables of such pages.
 ///
 /// If there is one of them, the segment is the whole address space of the process, in which mapped file, zeros and
 /// copies lie side by side; places in it are handed out only by [#offset(long, long)], never beyond a piece.
@@ -33,10 +33,11 @@ public final class ElfCore implements PhysicalMemory, AutoCloseable {
     /// The largest granule: nobody asks for more in one piece, or across its alignment.
     private static final long CHUNK = 1 << 16;
 
-    /// Seams cost memory. Real cores have a few at most.
-    private static final int SEAM_LIMIT = 1024;
+    /// Copies cost memory, 256 MiB of it at most. 64K pages of tables that fill them map 128 TiB and more.
+    static final int COPY_LIMIT = 4096;
 
     private final Arena arena;
+    private final String name;
     private final MemorySegment bytes;
     private final Optional<byte[]> note;
     private final List<Segment> segments;
@@ -51,48 +52,32 @@ public final class ElfCore implements PhysicalMemory, AutoCloseable {
 
     private static final long ZEROS = -2;
 
-    /// A run of physical memory in the file.
-    ///
-    /// @param zeros how many of the bytes, at the end, are zeros that the file does not hold
-    public record Segment(long start, long end, long zeros) {}
+    /// Chunks that were copied for their seams: address to place. Guarded by itself.
+    private final Map<Long, Long> copies = new HashMap<>();
 
-    private record Piece(long start, long end, long place) {
-        boolean continues(Piece before) {
-            if (start != before.end) {
-                return false;
-            }
-            return place == ZEROS
-                    ? before.place == ZEROS
-                    : before.place != ZEROS && place == before.place + (start - before.start);
-        }
-    }
+    /// A run of physical memory in the file, without a gap, behind and before gaps.
+    ///
+    /// @param zeros how many of the bytes are zeros that the file does not hold
+    public record Segment(long start, long end, long zeros) {}
 
     // A restricted method, hence native access is enabled for s2snap.
     @SuppressWarnings("restricted")
     private ElfCore(Arena arena, MemorySegment file, ElfHeaders headers, String name) {
         this.arena = arena;
+        this.name = name;
         this.note = headers.note();
-        this.segments = headers.loads().stream()
-                .map(load -> new Segment(load.address(), load.end(), load.size() - load.fileSize()))
-                .toList();
-        List<Piece> pieces = pieces(headers.loads(), 0);
-        NavigableSet<Long> seams = seams(pieces);
-        if (seams.size() > SEAM_LIMIT) {
-            throw new CaptureException(name + ": more than " + SEAM_LIMIT
-                    + " of its PT_LOADs meet or end within 64 KiB; save the machine's memory in fewer segments");
-        }
-        if (seams.isEmpty() && pieces.stream().noneMatch(piece -> piece.place == ZEROS)) {
-            this.bytes = file;
-            this.zeros = ABSENT;
-        } else {
-            // Dies with the arena, as the mapping does.
-            this.bytes = MemorySegment.NULL.reinterpret(Long.MAX_VALUE, arena, null);
-            this.zeros = arena.allocate(2 * CHUNK, CHUNK).address();
-            pieces = sewn(pieces(headers.loads(), file.address()), seams);
-        }
+        List<Piece> pieces = CorePieces.of(name, file, headers.loads());
+        this.segments = segments(pieces);
+        boolean mapped = segments.size() == pieces.size() && segments.stream().allMatch(s -> s.zeros == 0);
+        long base = mapped ? 0 : file.address();
+        // The address space dies with the arena, as the mapping does.
+        this.bytes = mapped ? file : MemorySegment.NULL.reinterpret(Long.MAX_VALUE, arena, null);
+        this.zeros = mapped ? ABSENT : arena.allocate(2 * CHUNK, CHUNK).address();
         this.starts = pieces.stream().mapToLong(Piece::start).toArray();
         this.ends = pieces.stream().mapToLong(Piece::end).toArray();
-        this.places = pieces.stream().mapToLong(Piece::place).toArray();
+        this.places = pieces.stream()
+                .mapToLong(piece -> piece.offset() == CorePieces.ZEROS ? ZEROS : base + piece.offset())
+                .toArray();
     }
 
     /// Opens `path` for reading.
@@ -106,8 +91,7 @@ public final class ElfCore implements PhysicalMemory, AutoCloseable {
         Arena arena = Arena.ofShared();
         boolean opened = false;
         try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-            MemorySegment file = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
-            ElfCore core = new ElfCore(arena, file, ElfHeaders.read(name, file), name);
+            ElfCore core = of(name, channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena), arena);
             opened = true;
             return core;
         } catch (IOException e) {
@@ -119,70 +103,25 @@ public final class ElfCore implements PhysicalMemory, AutoCloseable {
         }
     }
 
-    private static List<Piece> pieces(List<Load> loads, long base) {
-        List<Piece> pieces = new ArrayList<>();
-        for (Load load : loads) {
-            if (load.fileSize() > 0) {
-                add(pieces, new Piece(load.address(), load.dataEnd(), base + load.offset()));
-            }
-            if (load.fileSize() < load.size()) {
-                add(pieces, new Piece(load.dataEnd(), load.end(), ZEROS));
-            }
-        }
-        return pieces;
+    /// The core in `file`, whose life ends with `arena`.
+    ///
+    /// @param name of the file, for messages
+    static ElfCore of(String name, MemorySegment file, Arena arena) {
+        return new ElfCore(arena, file, ElfHeaders.read(name, file), name);
     }
 
-    /// Adds a piece behind the others, as one with the last if it continues it.
-    private static void add(List<Piece> pieces, Piece piece) {
-        if (!pieces.isEmpty() && piece.continues(pieces.getLast())) {
-            Piece last = pieces.removeLast();
-            pieces.add(new Piece(last.start, piece.end, last.place));
-        } else {
-            pieces.add(piece);
-        }
-    }
-
-    /// First addresses of the chunks in which pieces meet.
-    private static NavigableSet<Long> seams(List<Piece> pieces) {
-        NavigableSet<Long> seams = new TreeSet<>();
-        for (int i = 1; i < pieces.size() && seams.size() <= SEAM_LIMIT; i++) {
-            long start = pieces.get(i).start;
-            if (start == pieces.get(i - 1).end && start % CHUNK != 0) {
-                seams.add(start & -CHUNK);
-            }
-        }
-        return seams;
-    }
-
-    /// The pieces, with what lies in a seam's chunk taken from a copy.
-    private List<Piece> sewn(List<Piece> pieces, NavigableSet<Long> seams) {
-        List<Piece> sewn = new ArrayList<>();
-        long chunk = ABSENT;
-        long copy = ABSENT;
+    private static List<Segment> segments(List<Piece> pieces) {
+        List<Segment> segments = new ArrayList<>();
         for (Piece piece : pieces) {
-            long from = piece.start;
-            while (from < piece.end) {
-                long place = piece.place == ZEROS ? ZEROS : piece.place + (from - piece.start);
-                if (!seams.contains(from & -CHUNK)) {
-                    Long next = seams.ceiling(from);
-                    long to = next == null ? piece.end : Math.min(piece.end, next);
-                    add(sewn, new Piece(from, to, place));
-                    from = to;
-                    continue;
-                }
-                long to = Math.min(piece.end, (from & -CHUNK) + CHUNK);
-                if (chunk != (from & -CHUNK)) {
-                    chunk = from & -CHUNK;
-                    copy = arena.allocate(CHUNK, Long.BYTES).address();
-                }
-                if (place != ZEROS) {
-                    MemorySegment.copy(bytes, place, bytes, copy + (from - chunk), to - from);
-                }
-                add(sewn, new Piece(from, to, copy + (from - chunk)));
-                from = to;
+            long zeros = piece.offset() == CorePieces.ZEROS ? piece.end() - piece.start() : 0;
+            if (!segments.isEmpty() && segments.getLast().end == piece.start()) {
+                Segment last = segments.removeLast();
+                segments.add(new Segment(last.start, piece.end(), last.zeros + zeros));
+            } else {
+                segments.add(new Segment(piece.start(), piece.end(), zeros));
             }
         }
-        return sewn;
+        return segments;
     }
 
     /// The descriptor of the note `S2SNAP`.
@@ -190,7 +129,7 @@ public final class ElfCore implements PhysicalMemory, AutoCloseable {
         return note;
     }
 
-    /// What is in the file, one per PT_LOAD, by ascending address.
+    /// What is in the file, by ascending address.
     public List<Segment> segments() {
         return Collections.unmodifiableList(segments);
     }
@@ -200,8 +139,26 @@ public final class ElfCore implements PhysicalMemory, AutoCloseable {
         return bytes;
     }
 
+    /// @throws CaptureException if seams would have to be copied beyond a limit
     @Override
     public long offset(long address, long size) {
+        int index = pieceBefore(address);
+        // Negative addresses, that is 2^63 and more, are below all pieces.
+        if (index < 0 || address >= ends[index]) {
+            return ABSENT;
+        }
+        if (size > ends[index] - address) {
+            return acrossSeams(address, size, index);
+        }
+        long place = places[index];
+        if (place != ZEROS) {
+            return place + (address - starts[index]);
+        }
+        return size <= CHUNK ? zeros + (address & (CHUNK - 1)) : ABSENT;
+    }
+
+    /// The last piece that begins at `address` or before, or -1.
+    private int pieceBefore(long address) {
         int low = 0;
         int high = starts.length - 1;
         while (low <= high) {
@@ -212,15 +169,50 @@ public final class ElfCore implements PhysicalMemory, AutoCloseable {
                 low = middle + 1;
             }
         }
-        // Negative addresses, that is 2^63 and more, are below all pieces.
-        if (high < 0 || size > ends[high] - address) {
+        return high;
+    }
+
+    /// The place of something in several pieces, the first of which is `index`.
+    private long acrossSeams(long address, long size, int index) {
+        long chunk = address & -CHUNK;
+        if (size > CHUNK - (address - chunk)) {
             return ABSENT;
         }
-        long place = places[high];
-        if (place != ZEROS) {
-            return place + (address - starts[high]);
+        int last = index;
+        while (ends[last] < address + size) {
+            if (last + 1 == starts.length || starts[last + 1] != ends[last]) {
+                return ABSENT;
+            }
+            last++;
         }
-        return size <= CHUNK ? zeros + (address & (CHUNK - 1)) : ABSENT;
+        synchronized (copies) {
+            Long copy = copies.get(chunk);
+            if (copy == null) {
+                if (copies.size() == COPY_LIMIT) {
+                    throw new CaptureException(name + ": table pages lie across the seams of more than " + COPY_LIMIT
+                            + " areas of 64 KiB; save the machine's memory in fewer segments");
+                }
+                copy = copy(chunk);
+                copies.put(chunk, copy);
+            }
+            return copy + (address - chunk);
+        }
+    }
+
+    /// Copies the memory of a chunk; where there is none, nobody asks for it.
+    private long copy(long chunk) {
+        long copy = arena.allocate(CHUNK, Long.BYTES).address();
+        for (int index = Math.max(0, pieceBefore(chunk));
+                index < starts.length && starts[index] < chunk + CHUNK;
+                index++) {
+            long from = Math.max(starts[index], chunk);
+            long to = Math.min(ends[index], chunk + CHUNK);
+            if (places[index] != ZEROS && from < to) {
+                MemorySegment.copy(
+                        bytes, places[index] + (from - starts[index]), bytes, copy + (from - chunk), to - from);
+            }
+        }
+        return copy;
     }
 
     @Override

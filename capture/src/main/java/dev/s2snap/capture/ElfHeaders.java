@@ -14,12 +14,14 @@ import java.util.Optional;
 /// Architecture).
 /// Nothing in the file is believed before it was compared with the file's size.
 ///
-/// @param loads the PT_LOADs that have memory, by ascending physical address, without overlap
+/// @param loads the PT_LOADs that have memory, by ascending physical address; they may overlap
 /// @param note the descriptor of the note `S2SNAP`
 record ElfHeaders(List<Load> loads, Optional<byte[]> note) {
 
     /// A PT_LOAD: `fileSize` bytes of memory from `offset`, zeros from there to `size`.
-    record Load(long address, long size, long offset, long fileSize) {
+    ///
+    /// @param header index of its program header
+    record Load(long address, long size, long offset, long fileSize, long header) {
         long end() {
             return address + size;
         }
@@ -42,10 +44,13 @@ record ElfHeaders(List<Load> loads, Optional<byte[]> note) {
     static final int EXTENDED = 0xffff;
 
     /// Physical addresses have at most 56 bits (ID_AA64MMFR0_EL1.PARange, FEAT_D128).
-    private static final long ADDRESS_LIMIT = 1L << 56;
+    static final long ADDRESS_LIMIT = 1L << 56;
 
     /// Ours is a few kilobytes; a note beyond this is not.
     private static final int NOTE_LIMIT = 64 << 20;
+
+    /// A million single pages of memory are 4 GiB and more, and no longer a job for a list of segments.
+    static final int COUNT_LIMIT = 1 << 20;
 
     private static final ValueLayout.OfShort LE16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt LE32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
@@ -75,6 +80,11 @@ record ElfHeaders(List<Load> loads, Optional<byte[]> note) {
             }
             long count = programHeaders();
             need("the " + count + " program headers", offset, count * PROGRAM_HEADER_SIZE);
+            if (count > COUNT_LIMIT) {
+                throw bad(
+                        "it has " + count + " program headers, and at most " + COUNT_LIMIT + " are read",
+                        "save the machine's memory in fewer segments");
+            }
             for (long index = 0; index < count; index++) {
                 long header = offset + index * PROGRAM_HEADER_SIZE;
                 switch (file.get(LE32, header)) {
@@ -89,13 +99,6 @@ record ElfHeaders(List<Load> loads, Optional<byte[]> note) {
                 throw bad("it has no PT_LOAD with memory", "save the machine's memory again");
             }
             loads.sort((a, b) -> Long.compare(a.address, b.address));
-            for (int i = 1; i < loads.size(); i++) {
-                if (loads.get(i).address < loads.get(i - 1).end()) {
-                    throw bad(
-                            "two PT_LOADs cover physical address " + hex(loads.get(i).address),
-                            "a core of a process has no physical addresses, save a core of the machine");
-                }
-            }
             return new ElfHeaders(List.copyOf(loads), note);
         }
 
@@ -131,6 +134,11 @@ record ElfHeaders(List<Load> loads, Optional<byte[]> note) {
                 return count;
             }
             long section = long64(40);
+            if (section == 0) {
+                throw bad(
+                        "e_phnum is 0xffff, and there is no section header 0 to say how many program headers it has",
+                        "it is damaged");
+            }
             need("section header 0, which has the number of program headers,", section, SECTION_HEADER_SIZE);
             return Integer.toUnsignedLong(file.get(LE32, section + 44));
         }
@@ -155,7 +163,7 @@ record ElfHeaders(List<Load> loads, Optional<byte[]> note) {
                         "it is damaged, or not a core of a machine");
             }
             need("the memory of " + which, offset, fileSize);
-            loads.add(new Load(address, size, offset, fileSize));
+            loads.add(new Load(address, size, offset, fileSize, index));
         }
 
         private void notes(long index, long header) {

@@ -4,9 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.s2snap.vmsa.PhysicalMemory;
+import java.io.IOException;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -138,6 +143,36 @@ class ElfCoreTest {
     }
 
     @Test
+    void aNoteWithoutDescriptorMayEndItsSegment() {
+        try (ElfCore core = ElfCore.open(new CoreBytes(2)
+                .note("S2SNAP", 1, new byte[0])
+                .load(0x1000, new byte[PAGE])
+                .write(folder))) {
+            assertThat(core.note())
+                    .hasValueSatisfying(found -> assertThat(found).isEmpty());
+        }
+    }
+
+    @Test
+    void theLastPageOfAllPhysicalMemoryIsRead() {
+        byte[] data = CoreBytes.pattern(PAGE, 1);
+        try (ElfCore core =
+                ElfCore.open(new CoreBytes(1).load((1L << 56) - PAGE, data).write(folder))) {
+            assertThat(read(core, (1L << 56) - PAGE, PAGE)).isEqualTo(data);
+            assertThat(core.offset(1L << 56, 1)).isEqualTo(PhysicalMemory.ABSENT);
+        }
+    }
+
+    @Test
+    void memoryMayBeZerosAlone() {
+        try (ElfCore core = ElfCore.open(
+                new CoreBytes(1).load(0x1_0000, new byte[0], 2 * PAGE).write(folder))) {
+            assertThat(read(core, 0x1_1000, PAGE)).containsOnly(0);
+            assertThat(core.segments()).containsExactly(new ElfCore.Segment(0x1_0000, 0x1_2000, 2 * PAGE));
+        }
+    }
+
+    @Test
     void ourNoteIsFoundAmongOthers() {
         byte[] json = "{}".getBytes(StandardCharsets.UTF_8);
         byte[] other = CoreBytes.noteBytes("CORE", 1, new byte[5]);
@@ -157,5 +192,30 @@ class ElfCoreTest {
                 ElfCore.open(new CoreBytes(1).load(0x1000, new byte[8], PAGE).write(folder));
         core.close();
         assertThatThrownBy(() -> core.load64(0x1000)).isInstanceOf(IllegalStateException.class);
+    }
+
+    @Test
+    void aCoreOfFortyGigabytesIsMappedAndNotRead() throws IOException {
+        long size = 40L << 30;
+        long body = 4096;
+        byte[] head = new CoreBytes(2)
+                .header(1, body, 0x4000_0000L, size, size)
+                .header(1, body + size, 0x40_0000_0000L, PAGE, 2 * PAGE)
+                .bytes();
+        byte[] last = CoreBytes.pattern(PAGE, 9);
+        Path file = folder.resolve("large.core");
+        try (FileChannel channel = FileChannel.open(
+                file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE, StandardOpenOption.SPARSE)) {
+            channel.write(ByteBuffer.wrap(head), 0);
+            channel.write(ByteBuffer.wrap(last), body + size - PAGE);
+            channel.write(ByteBuffer.wrap(last), body + size);
+        }
+        long before = System.nanoTime();
+        try (ElfCore core = ElfCore.open(file)) {
+            assertThat(Duration.ofNanos(System.nanoTime() - before)).isLessThan(Duration.ofSeconds(1));
+            assertThat(read(core, 0x4000_0000L + size - PAGE, PAGE)).isEqualTo(last);
+            assertThat(read(core, 0x40_0000_0000L, 2 * PAGE)).isEqualTo(Arrays.copyOf(last, 2 * PAGE));
+            assertThat(read(core, 0x4000_0000L, PAGE)).containsOnly(0);
+        }
     }
 }

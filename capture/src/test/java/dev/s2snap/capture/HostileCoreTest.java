@@ -3,10 +3,16 @@ package dev.s2snap.capture;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -34,9 +40,10 @@ class HostileCoreTest {
 
     /// Opens it, and reads all over it.
     private void open(byte[] bytes) {
-        // The same name for all, lest thousands of files pile up.
-        Path file = CoreBytes.write(folder, "hostile.core", bytes);
-        try (ElfCore core = ElfCore.open(file)) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment file = arena.allocate(Math.max(1, bytes.length)).asSlice(0, bytes.length);
+            MemorySegment.copy(bytes, 0, file, ValueLayout.JAVA_BYTE, 0, bytes.length);
+            ElfCore core = ElfCore.of("hostile.core", file, arena);
             for (ElfCore.Segment segment : core.segments()) {
                 for (long address : List.of(segment.start(), segment.end() - 8, segment.end() - 4, segment.end())) {
                     if (core.offset(address, 8) >= 0) {
@@ -137,10 +144,10 @@ class HostileCoreTest {
                         "no PT_LOAD with memory",
                         new CoreBytes(1).load(0x1000, new byte[0]).bytes()),
                 Arguments.of(
-                        "two PT_LOADs cover physical address 0x2000",
+                        "program headers 0 and 1 hold different bytes for physical address 0x2000",
                         new CoreBytes(2)
-                                .load(0x1000, page, 2 * PAGE)
-                                .load(0x2000, page)
+                                .load(0x1000, new byte[2 * PAGE])
+                                .load(0x2000, CoreBytes.pattern(PAGE, 1))
                                 .bytes()),
                 Arguments.of(
                         "p_filesz 0x1000 beyond p_memsz 0xfff",
@@ -170,6 +177,12 @@ class HostileCoreTest {
                                 .load(0, page)
                                 .bytes()),
                 Arguments.of(
+                        "longer than its segment",
+                        new CoreBytes(2)
+                                .notes(new byte[] {4, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 'a', 'b', 'c', 0})
+                                .load(0, page)
+                                .bytes()),
+                Arguments.of(
                         "middle of a note",
                         new CoreBytes(2).notes(new byte[8]).load(0, page).bytes()),
                 Arguments.of(
@@ -179,7 +192,8 @@ class HostileCoreTest {
                                 .note("S2SNAP", 1, page)
                                 .load(0, page)
                                 .bytes()),
-                Arguments.of("section header 0", with(56, 0xffff)));
+                Arguments.of("section header 0, which has the number", with(56, 0xffff)),
+                Arguments.of("there is no section header 0", withoutSection()));
     }
 
     private static byte[] with(int offset, int value) {
@@ -190,6 +204,12 @@ class HostileCoreTest {
             bytes[offset + 1] = (byte) 1;
         }
         return offset == 56 ? Arrays.copyOf(withSectionBeyond(bytes), bytes.length) : bytes;
+    }
+
+    private static byte[] withoutSection() {
+        byte[] bytes = new CoreBytes(1).load(0x1000, new byte[PAGE]).bytes();
+        ByteBuffer.wrap(bytes).putShort(56, (short) -1);
+        return bytes;
     }
 
     private static byte[] withSectionBeyond(byte[] bytes) {
@@ -208,15 +228,18 @@ class HostileCoreTest {
     }
 
     @Test
-    void tooManySeamsAreRefusedRatherThanCopied() {
-        CoreBytes core = new CoreBytes(2200);
-        for (int i = 0; i < 1100; i++) {
-            core.load(i * 0x2_0000L + 8, new byte[8], 16);
-            core.load(i * 0x2_0000L + 24, new byte[8], 16);
+    void moreProgramHeadersThanAMillionAreRefusedRatherThanRead() throws IOException {
+        int count = ElfHeaders.COUNT_LIMIT + 1;
+        byte[] head = new CoreBytes(1).load(0x1000, new byte[PAGE]).extended().bytes();
+        ByteBuffer.wrap(head).order(ByteOrder.LITTLE_ENDIAN).putInt(head.length - 20, count);
+        Path file = CoreBytes.write(folder, "many.core", head);
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+            channel.write(ByteBuffer.allocate(1), 64 + 56L * count - 1);
         }
-        assertThatThrownBy(() -> open(core.bytes()))
+        assertThatThrownBy(() -> ElfCore.open(file))
                 .isInstanceOf(CaptureException.class)
-                .hasMessageContaining("more than 1024");
+                .hasMessage(file + ": it has 1048577 program headers, and at most 1048576 are read;"
+                        + " save the machine's memory in fewer segments");
     }
 
     @Test

@@ -1,6 +1,9 @@
 package dev.s2snap.cli;
 
+import dev.s2snap.inspect.CsvDump;
 import dev.s2snap.inspect.JsonDump;
+import dev.s2snap.inspect.KernelTable;
+import dev.s2snap.inspect.KernelTableDump;
 import dev.s2snap.inspect.KernelText;
 import dev.s2snap.inspect.KernelTextDialect;
 import dev.s2snap.inspect.NoAnswerException;
@@ -36,17 +39,23 @@ import picocli.CommandLine.TypeConversionException;
         name = "dump",
         description = "Prints a translation table: every entry, what it allows, and who owns the memory.",
         mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
         versionProvider = Main.Version.class,
         footer = {
             "",
-            "Example:",
+            "Examples:",
             "  s2snap dump samples/deb-6.12/npvm.core --regs samples/deb-6.12/npvm.regs.json --table hyp",
             "  s2snap dump model:ram=4G,granule=16K,ipa=48,regions=3,touch=random,seed=7",
+            "  s2snap dump samples/ptdump-7.3/stage2_page_tables --format csv",
             "",
             "Settings of a model: ram=64M..1T, ipa=32|36|40|42|44|48|52, granule=4K|16K|64K, regions=1..128,",
             "variant=posted|corrected, touch=none|boot|pages|random, seed=N, script=FILE.",
             "",
-            "Exit status 1: some of the table could not be read."
+            "A table that no register tells of is described: --table at:ADDRESS,ia=BITS,start=LEVEL, and where it differs",
+            "regime=stage2|el2|el2&0|el2&0-upper|el1&0|el1&0-upper, granule=4K|16K|64K, oa=BITS, lpa2.",
+            "",
+            "Exit status: 0 done, 1 some of the table could not be read, or the end of a text is missing, 2 bad usage or",
+            "input."
         })
 final class DumpCommand implements Callable<Integer> {
     /// Findings behind which something could not be read.
@@ -57,17 +66,21 @@ final class DumpCommand implements Callable<Integer> {
 
     @Parameters(
             paramLabel = "SOURCE",
-            description = "An ELF core of the machine's memory, a capture, or model[:KEY=VALUE,...].")
+            description =
+                    "An ELF core of the machine's memory, a capture, model[:KEY=VALUE,...], or the text of a stage"
+                            + " 2 from a kernel's debugfs.")
     private String source = "";
 
     @Option(
             names = "--table",
             paramLabel = "TABLE",
             converter = TableConverter.class,
-            description = "host (stage 2), hyp (EL2 stage 1), guest:N or guest:vmid=N (stage 2). Default: host.")
+            description =
+                    "host, guest:N, guest:vmid=N (stage 2), hyp, hyp:upper (EL2 stage 1), el1:lower, el1:upper (the"
+                            + " host's own stage 1) or at:ADDRESS,... (any). Default: host.")
     private @Nullable TableSelector table;
 
-    @Option(names = "--format", paramLabel = "FORMAT", description = "text or json. Default: ${DEFAULT-VALUE}.")
+    @Option(names = "--format", paramLabel = "FORMAT", description = "text, json or csv. Default: ${DEFAULT-VALUE}.")
     private Format format = Format.text;
 
     @Option(
@@ -75,8 +88,15 @@ final class DumpCommand implements Callable<Integer> {
             paramLabel = "DIALECT",
             converter = DialectConverter.class,
             description = "The text of a kernel's debugfs instead, byte for byte, of a stage 2: v4 (the posted series,"
-                    + " corrected), linux-6.12, linux-6.18 or linux-7.3.")
+                    + " corrected), linux-6.12, linux-6.18, linux-7.3, android-6.6 or android-6.12.")
     private @Nullable KernelTextDialect dialect;
+
+    @Option(
+            names = "--from",
+            paramLabel = "DIALECT",
+            converter = DialectConverter.class,
+            description = "Of a SOURCE that is a kernel's text: its dialect, where the text itself leaves it open.")
+    private @Nullable KernelTextDialect from;
 
     @Option(
             names = "-o",
@@ -93,7 +113,8 @@ final class DumpCommand implements Callable<Integer> {
     /// The names are those on the command line.
     enum Format {
         text,
-        json
+        json,
+        csv
     }
 
     static final class TableConverter implements ITypeConverter<TableSelector> {
@@ -126,8 +147,17 @@ final class DumpCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         KernelTextDialect words = dialect;
-        if (words != null && format == Format.json) {
-            throw new ParameterException(spec.commandLine(), "a dialect is text; leave out --dialect or --format json");
+        if (words != null && format != Format.text) {
+            throw new ParameterException(
+                    spec.commandLine(), "a dialect is text; leave out --dialect or --format " + format);
+        }
+        Optional<KernelTable> text = Sources.kernelText(source, Optional.ofNullable(from));
+        if (text.isPresent()) {
+            return table(text.get());
+        }
+        if (from != null) {
+            throw new ParameterException(
+                    spec.commandLine(), "--from is for a kernel's text, and " + source + " is none; leave it out");
         }
         try (Sources.Open open = Sources.open(source, options)) {
             if (words != null) {
@@ -138,10 +168,41 @@ final class DumpCommand implements Callable<Integer> {
                 switch (format) {
                     case text -> TextDump.write(dump, out);
                     case json -> JsonDump.write(dump, source, out);
+                    case csv -> CsvDump.write(dump, out);
                 }
             });
             return dump.complete() ? Main.DONE : Main.BAD_NEWS;
         }
+    }
+
+    /// What a kernel wrote about a table, and nothing else of a machine.
+    private int table(KernelTable table) throws IOException {
+        for (String option : List.of("--table", "--regs", "--machine", "--era")) {
+            if (spec.commandLine().getParseResult().hasMatchedOption(option)) {
+                throw new ParameterException(
+                        spec.commandLine(), "a kernel's text is one table and has no registers; leave out " + option);
+            }
+        }
+        KernelTextDialect words = dialect;
+        if (words != null) {
+            // First into memory, so that there is no half a text where the answer is an error.
+            ByteArrayOutputStream text = new ByteArrayOutputStream();
+            try {
+                table.write(words, text);
+            } catch (NoAnswerException e) {
+                throw new NoAnswerException(source + ": " + e.getMessage(), e);
+            }
+            output.write(Optional.ofNullable(file), text::writeTo);
+        } else {
+            output.write(Optional.ofNullable(file), out -> {
+                switch (format) {
+                    case text -> KernelTableDump.text(table, out);
+                    case json -> KernelTableDump.json(table, source, out);
+                    case csv -> CsvDump.write(table, out);
+                }
+            });
+        }
+        return table.cut() ? Main.BAD_NEWS : Main.DONE;
     }
 
     private TableDump dump(Machine machine) {

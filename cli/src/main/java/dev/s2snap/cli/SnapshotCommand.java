@@ -2,6 +2,7 @@ package dev.s2snap.cli;
 
 import dev.s2snap.capture.CaptureWriter;
 import dev.s2snap.inspect.NoAnswerException;
+import dev.s2snap.inspect.Reading;
 import dev.s2snap.inspect.TableDump;
 import dev.s2snap.inspect.TableSelector;
 import dev.s2snap.inspect.TextDump;
@@ -11,6 +12,7 @@ import dev.s2snap.model.SnapshotCall;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
 import dev.s2snap.pkvm.Machine;
+import dev.s2snap.pkvm.PageFrames;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -83,9 +85,10 @@ final class SnapshotCommand implements Callable<Integer> {
             boolean complete = true;
             String capture = "";
             if (file != null) {
-                CaptureWriter.Written written = CaptureWriter.write(machine, Main.tool(), file);
+                CaptureWriter.Written written =
+                        CaptureWriter.write(machine, Main.tool(), file, vmemmap(options.reading(machine)));
                 complete = written.findings().isEmpty();
-                capture = "capture: " + file + ", " + (written.bytes() >>> 10) + "K of table pages in " + written.runs()
+                capture = "capture: " + file + ", " + (written.bytes() >>> 10) + "K of pages in " + written.runs()
                         + (written.runs() == 1 ? " run\n" : " runs\n");
             }
             OutputStream out = output.standard();
@@ -96,6 +99,13 @@ final class SnapshotCommand implements Callable<Integer> {
             }
             return complete ? Main.DONE : Main.BAD_NEWS;
         }
+    }
+
+    /// The pages of the hyp_vmemmap, which belong to a capture as far as it is known where they are.
+    private static List<CaptureWriter.Extent> vmemmap(Reading reading) {
+        return reading.frames().optional().map(PageFrames::pages).orElse(List.of()).stream()
+                .map(page -> new CaptureWriter.Extent(page.base(), page.end()))
+                .toList();
     }
 
     private boolean callAndShow(PkvmModel model, String capture, OutputStream out) throws IOException {

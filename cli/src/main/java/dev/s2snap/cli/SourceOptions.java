@@ -1,5 +1,6 @@
 package dev.s2snap.cli;
 
+import dev.s2snap.capture.CaptureException;
 import dev.s2snap.inspect.Reading;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Machine;
@@ -22,6 +23,14 @@ final class SourceOptions {
     private @Nullable Path registers;
 
     @Option(
+            names = "--machine",
+            paramLabel = "FILE",
+            description = "Everything about the machine as JSON: \"schema\": 1, and any of \"era\", \"registers\","
+                    + " \"guests\", \"regions\" and \"vmemmap\", as in the note of a capture. Overrides what the"
+                    + " source says; --regs overrides it.")
+    private @Nullable Path machine;
+
+    @Option(
             names = "--era",
             paramLabel = "RELEASE",
             converter = EraConverter.class,
@@ -31,6 +40,18 @@ final class SourceOptions {
 
     Optional<Path> registers() {
         return Optional.ofNullable(registers);
+    }
+
+    Optional<Path> machine() {
+        return Optional.ofNullable(machine);
+    }
+
+    /// @throws CaptureException if something was given that `source`, which is a model, knows better
+    void refuseFacts(String source) {
+        if (registers != null || machine != null) {
+            throw new CaptureException(source + ": the model knows its own registers and facts; leave out "
+                    + (registers != null ? "--regs" : "--machine"));
+        }
     }
 
     /// `machine`, read as the kernel that was named, if any was.

@@ -3,6 +3,10 @@ package dev.s2snap.cli;
 import dev.s2snap.capture.CaptureException;
 import dev.s2snap.capture.CapturedMachine;
 import dev.s2snap.capture.ElfCore;
+import dev.s2snap.inspect.KernelTable;
+import dev.s2snap.inspect.KernelTextDialect;
+import dev.s2snap.inspect.KernelTextException;
+import dev.s2snap.inspect.KernelTextReader;
 import dev.s2snap.inspect.MachineInfo;
 import dev.s2snap.model.PkvmModel;
 import dev.s2snap.model.SnapshotCall;
@@ -17,12 +21,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /// From what the user wrote for SOURCE to a machine. Files are recognised by their content, never by their name.
 final class Sources {
-    private static final String UNDERSTOOD =
-            "; what is understood is an ELF core of the machine's memory, a capture, or 'model'";
+    private static final String UNDERSTOOD = "; what is understood is an ELF core of the machine's memory, a capture, a"
+            + " kernel's text of a stage 2, or 'model'";
 
     /// How many runs of memory are listed one by one.
     private static final int LISTED_SEGMENTS = 32;
@@ -38,8 +43,8 @@ final class Sources {
 
     /// @param variant the model's snapshot call, or null where there is no preference
     static Open open(String source, SourceOptions options, SnapshotCall.@Nullable Variant variant) {
-        // A model is no file, and told by its name.
-        if (source.equals(ModelSource.NAME) || source.startsWith(ModelSource.NAME + ":")) {
+        if (isModel(source)) {
+            options.refuseFacts(source);
             PkvmModel model = ModelSource.open(source, variant);
             return new Open(model, model::close);
         }
@@ -49,10 +54,41 @@ final class Sources {
         Path file = Path.of(source);
         byte[] magic = magic(file);
         if (startsWith(magic, "\u007fELF")) {
-            CapturedMachine machine = CapturedMachine.open(file, options.registers());
+            CapturedMachine machine = CapturedMachine.open(file, options.registers(), options.machine());
             return new Open(machine, machine::close);
         }
+        if (KernelTextReader.recognises(magic)) {
+            throw new CaptureException(
+                    source + ": it is a kernel's text of one table, and this needs a whole machine; see s2snap dump");
+        }
         throw new CaptureException(source + ": " + otherFormat(magic) + UNDERSTOOD);
+    }
+
+    /// A model is no file, and told by its name.
+    private static boolean isModel(String source) {
+        return source.equals(ModelSource.NAME) || source.startsWith(ModelSource.NAME + ":");
+    }
+
+    /// Reads `source` if it is a kernel's text of a stage 2, which is a table and no machine.
+    ///
+    /// @param dialect which kernel's, or empty to find out
+    /// @return empty if it is something else
+    /// @throws CaptureException if it cannot be read, or is no such text after all
+    static Optional<KernelTable> kernelText(String source, Optional<KernelTextDialect> dialect) {
+        if (isModel(source)) {
+            return Optional.empty();
+        }
+        Path file = Path.of(source);
+        if (!KernelTextReader.recognises(magic(file))) {
+            return Optional.empty();
+        }
+        try (InputStream in = Files.newInputStream(file)) {
+            return Optional.of(KernelTextReader.read(in, dialect));
+        } catch (KernelTextException e) {
+            throw new CaptureException(source + ": " + e.getMessage(), e);
+        } catch (IOException e) {
+            throw new CaptureException(source + ": it cannot be read: " + e.getMessage(), e);
+        }
     }
 
     /// A machine, and how to let go of it.

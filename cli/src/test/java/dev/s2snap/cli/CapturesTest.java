@@ -19,6 +19,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Real machines, Debian's 6.1, 6.12 and 7.3 and a 7.3 of our own making, and what an independent walker found in each
 /// of their tables. (Two more are in samples.)
@@ -139,6 +140,32 @@ class CapturesTest {
         }
         assertThat(pages).isEqualTo(wanted);
         assertThat(guestShares).isEqualTo(shared);
+    }
+
+    /// States included: a capture has the pages of the hyp_vmemmap.
+    @ParameterizedTest
+    @ValueSource(strings = {"deb-6.1-npvm", "custom-7.3-pvm", "deb-7.3-npvm"})
+    void aCaptureDumpsAsItsSourceDoes(String capture) throws IOException {
+        dump(capture, "host");
+        Path copy = folder.resolve(capture + ".s2snap");
+        Run.of(
+                        "snapshot",
+                        folder.resolve(capture + ".core").toString(),
+                        "--regs",
+                        CAPTURES.resolve(capture + ".regs.json").toString(),
+                        "-o",
+                        copy.toString())
+                .succeeds();
+        for (String table : List.of("host", "hyp", "guest:0")) {
+            Map<String, Object> again =
+                    JsonTree.parse(Run.of("dump", copy.toString(), "--table", table, "--format", "json")
+                            .succeeds()
+                            .out());
+            Map<String, Object> first = dump(capture, table);
+            again.remove("source");
+            first.remove("source");
+            assertThat(again).isEqualTo(first);
+        }
     }
 
     @Test

@@ -121,7 +121,7 @@ class DebugfsCommandTest {
     void itHasHelpWithAnExample() {
         assertThat(Run.of("debugfs", "--help").succeeds().text())
                 .contains("Usage: s2snap debugfs")
-                .contains("Example:\n  s2snap debugfs model\n");
+                .contains("Examples:\n  s2snap debugfs model\n");
     }
 
     /// The examples of docs/debugfs.md print what is written there.

@@ -110,7 +110,7 @@ class KernelTextCommandTest {
     @Test
     void aDialectThatIsNoneIsRefused() {
         assertThat(dump(PLAIN, "--dialect", "5.15").isRefused().err())
-                .contains("is no dialect; there are v4, linux-6.12, linux-6.18 and linux-7.3");
+                .contains("is no dialect; there are v4, linux-6.12, linux-6.18, linux-7.3");
     }
 
     @Test

@@ -8,6 +8,10 @@ import java.util.Arrays;
 /// Text as bytes, line by line, with numbers formatted by hand: `String.format` costs ten to sixty times as much.
 final class ByteText {
     private static final byte[] DIGITS = "0123456789abcdef".getBytes(StandardCharsets.US_ASCII);
+
+    /// Both digits of each byte.
+    private static final byte[] PAIRS = pairs();
+
     private static final String UNITS = "BKMGTPE";
     private static final int FLUSH_AT = 1 << 16;
 
@@ -22,13 +26,35 @@ final class ByteText {
 
     /// The largest unit that divides `bytes`: exact, and short for what is aligned.
     static String size(long bytes) {
-        int unit = 0;
-        long value = bytes;
-        while (value != 0 && (value & 1023) == 0 && unit < UNITS.length() - 1) {
-            value >>>= 10;
-            unit++;
+        int unit = unit(bytes);
+        return Long.toUnsignedString(bytes >>> (10 * unit)) + UNITS.charAt(unit);
+    }
+
+    /// How long [#size(long)] is.
+    static int sizeLength(long bytes) {
+        int unit = unit(bytes);
+        return digits(bytes >>> (10 * unit)) + 1;
+    }
+
+    private static int unit(long bytes) {
+        return bytes == 0 ? 0 : Math.min(Long.numberOfTrailingZeros(bytes) / 10, UNITS.length() - 1);
+    }
+
+    private static int digits(long value) {
+        int count = 1;
+        for (long rest = value; rest >= 10; rest /= 10) {
+            count++;
         }
-        return Long.toUnsignedString(value) + (value == 0 ? 'B' : UNITS.charAt(unit));
+        return count;
+    }
+
+    private static byte[] pairs() {
+        byte[] pairs = new byte[512];
+        for (int value = 0; value < 256; value++) {
+            pairs[2 * value] = DIGITS[value >>> 4];
+            pairs[2 * value + 1] = DIGITS[value & 15];
+        }
+        return pairs;
     }
 
     /// All units that are needed, largest first: exact, and readable for what is not aligned.
@@ -66,8 +92,18 @@ final class ByteText {
         reserve(count + 2);
         bytes[length++] = '0';
         bytes[length++] = 'x';
-        for (int shift = (count - 1) * 4; shift >= 0; shift -= 4) {
-            bytes[length++] = DIGITS[(int) (value >>> shift) & 15];
+        int at = length + count;
+        length = at;
+        long rest = value;
+        int left = count;
+        for (; left >= 2; left -= 2) {
+            int pair = (int) rest & 0xff;
+            bytes[--at] = PAIRS[2 * pair + 1];
+            bytes[--at] = PAIRS[2 * pair];
+            rest >>>= 8;
+        }
+        if (left == 1) {
+            bytes[--at] = DIGITS[(int) rest & 15];
         }
         return this;
     }
@@ -80,10 +116,7 @@ final class ByteText {
         if (value < 0) {
             return add(Long.toString(value));
         }
-        int count = 1;
-        for (long rest = value; rest >= 10; rest /= 10) {
-            count++;
-        }
+        int count = digits(value);
         reserve(count);
         long rest = value;
         for (int i = length + count - 1; i >= length; i--) {
@@ -108,6 +141,23 @@ final class ByteText {
     /// `text` so that it ends at `column`.
     ByteText right(String text, int column) {
         return column(column - text.length()).add(text);
+    }
+
+    /// [#size(long)] of a size that is no sum of exabytes, so that it ends at `column`.
+    ByteText rightSize(long size, int column) {
+        int unit = unit(size);
+        column(column - sizeLength(size)).decimal(size >>> (10 * unit));
+        reserve(1);
+        bytes[length++] = (byte) UNITS.charAt(unit);
+        return this;
+    }
+
+    /// Text that has been encoded before.
+    ByteText add(byte[] text) {
+        reserve(text.length);
+        System.arraycopy(text, 0, bytes, length, text.length);
+        length += text.length;
+        return this;
     }
 
     /// Ends the line. Blanks at its end are dropped.

@@ -73,7 +73,7 @@ public record GivenTable(String text, TableGeometry geometry, long root) {
             }
             return new GivenTable(text, geometry, root);
         } catch (GeometryException e) {
-            throw wrong(text, e.getMessage());
+            throw wrong(text, String.valueOf(e.getMessage()));
         }
     }
 

@@ -183,11 +183,13 @@ public final class JsonDump {
         }
     }
 
-    private static ByteText hex(ByteText text, long value) {
+    /// A number as a string.
+    static ByteText hex(ByteText text, long value) {
         return text.add("\"").hex(value).add("\"");
     }
 
-    private static ByteText string(ByteText text, String value) {
+    /// Any string, quoted and escaped.
+    static ByteText string(ByteText text, String value) {
         StringBuilder escaped = new StringBuilder(value.length() + 2).append('"');
         for (int i = 0; i < value.length(); i++) {
             char c = value.charAt(i);

@@ -15,14 +15,12 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /// The text that a kernel's debugfs has for a stage-2 table, byte for byte: one line for each region of equal
-/// attributes
-/// and level, unmapped ones included. One printer for all dialects; what differs between them says
+/// attributes and level, unmapped ones included. One printer for all dialects; what differs between them says
 /// [KernelTextDialect].
 ///
 /// Where a table page cannot be read the line before it ends and the next one begins behind it, so no line speaks of
@@ -31,17 +29,9 @@ import java.util.Map;
 /// Speed: an entry costs a load, a mask and a comparison; the attributes of a region are formatted once for each value
 /// that occurs, and copied from then on.
 public final class KernelText implements EntryVisitor {
-    private static final byte[] DIGITS = "0123456789abcdef".getBytes(StandardCharsets.US_ASCII);
-    private static final String UNITS = "KMGTPE";
+    private static final byte[] NOTHING = {};
 
-    private static final int FLUSH_AT = 1 << 16;
-
-    /// Two addresses, the size, blanks and the newline; what is longer has room of its own.
-    private static final int LINE = 64;
-
-    private static final int SIZE_COLUMNS = 9;
-
-    private final OutputStream out;
+    private final KernelTextLines lines;
     private final TableGeometry geometry;
     private final KernelTextDialect dialect;
     private final List<KernelTextDialect.Attribute> attributes;
@@ -49,9 +39,6 @@ public final class KernelText implements EntryVisitor {
     private final Map<Long, byte[]> attributeText = new HashMap<>();
     private final byte[][] levelNames = new byte[TableGeometry.LAST_LEVEL - TableGeometry.FIRST_LEVEL + 1][];
     private final List<Finding> findings = new ArrayList<>();
-
-    private byte[] text = new byte[FLUSH_AT + 4096];
-    private int length;
 
     // The open region; `end` is where the next entry has to begin to be part of it.
     private boolean open;
@@ -63,9 +50,9 @@ public final class KernelText implements EntryVisitor {
     private KernelText(TableGeometry geometry, KernelTextDialect dialect, KernelTextDialect.Use use, OutputStream out) {
         this.geometry = geometry;
         this.dialect = dialect;
-        this.out = out;
+        this.lines = new KernelTextLines(out);
         attributes = dialect.attributes(use);
-        mask = dialect.mask();
+        mask = dialect.mask() & dialect.seen(use.host());
         for (int each = geometry.startLevel(); each <= TableGeometry.LAST_LEVEL; each++) {
             levelNames[each - TableGeometry.FIRST_LEVEL] = ascii(dialect.levelName(each, geometry.startLevel()));
         }
@@ -89,10 +76,10 @@ public final class KernelText implements EntryVisitor {
         }
         KernelText text = new KernelText(geometry, dialect, use, out);
         try {
-            text.header();
+            text.lines.header(dialect.title(geometry.inputBits(), geometry.startLevel(), use.host()));
             table.walk(text);
             text.finish();
-            text.flush();
+            text.lines.flush();
         } catch (UncheckedIOException e) {
             throw e.getCause();
         }
@@ -111,8 +98,8 @@ public final class KernelText implements EntryVisitor {
             throw new NoAnswerException("the " + selector.label() + " table is not known");
         }
         boolean host = selector.kind() == TableSelector.Kind.HOST;
-        if (host && dialect == KernelTextDialect.V4) {
-            requireStatesInDescriptors(reading);
+        if (host && dialect.namesOwners()) {
+            requireStatesInDescriptors(reading, dialect);
         }
         Registers registers = switch (selector.kind()) {
             case HOST, HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER, GIVEN ->
@@ -126,18 +113,19 @@ public final class KernelText implements EntryVisitor {
         return write(table, dialect, new KernelTextDialect.Use(host, forcedWriteBack), out);
     }
 
-    /// The tokens of v4 are about bits that later kernels use for something else, or not at all.
-    private static void requireStatesInDescriptors(Reading reading) {
+    /// The words for states and owners are about bits that later kernels use for something else, or not at all.
+    private static void requireStatesInDescriptors(Reading reading, KernelTextDialect dialect) {
         switch (reading.hostStates()) {
             case Fact.Known<StateLocation>(StateLocation states, String _) -> {
                 if (states != StateLocation.DESCRIPTOR) {
-                    throw new NoAnswerException("v4 reads page states from " + StateLocation.DESCRIPTOR.words()
-                            + ", and this kernel keeps them in the " + states.words()
-                            + "; leave out --dialect, which reads both");
+                    throw new NoAnswerException(
+                            dialect.id() + " reads page states from " + StateLocation.DESCRIPTOR.words()
+                                    + ", and this kernel keeps them in the " + states.words()
+                                    + "; leave out --dialect, which reads both");
                 }
             }
             case Fact.Unknown<StateLocation>(String why) ->
-                throw new NoAnswerException("v4 reads page states from " + StateLocation.DESCRIPTOR.words()
+                throw new NoAnswerException(dialect.id() + " reads page states from " + StateLocation.DESCRIPTOR.words()
                         + ", and where this kernel keeps them is not known: " + why + "; name its release with --era");
         }
     }
@@ -196,94 +184,15 @@ public final class KernelText implements EntryVisitor {
         open = false;
     }
 
-    // Text.
-
-    private void header() {
-        add(ascii("---[ " + dialect.title(geometry) + " ]---\n"));
-    }
-
     private void region(long regionEnd) {
-        if (length > FLUSH_AT) {
-            flush();
-        }
-        reserve(LINE);
-        hex(start);
-        text[length++] = '-';
-        hex(regionEnd);
-        blanks(3);
-        size(regionEnd - start);
-        text[length++] = ' ';
-        add(levelNames[level - TableGeometry.FIRST_LEVEL]);
-        if (value != 0) {
-            add(attributeText.computeIfAbsent(value, this::attributes));
-        }
-        reserve(1);
-        text[length++] = '\n';
+        lines.region(
+                start,
+                regionEnd,
+                levelNames[level - TableGeometry.FIRST_LEVEL],
+                value == 0 ? NOTHING : attributeText.computeIfAbsent(value, this::attributes));
     }
 
     private byte[] attributes(long value) {
-        StringBuilder line = new StringBuilder();
-        for (KernelTextDialect.Attribute attribute : attributes) {
-            String word = attribute.text(value);
-            if (!word.isEmpty()) {
-                line.append(' ').append(word);
-            }
-        }
-        return ascii(line.toString());
-    }
-
-    private void hex(long address) {
-        text[length++] = '0';
-        text[length++] = 'x';
-        for (int shift = 60; shift >= 0; shift -= 4) {
-            text[length++] = DIGITS[(int) (address >>> shift) & 15];
-        }
-    }
-
-    private void blanks(int count) {
-        Arrays.fill(text, length, length + count, (byte) ' ');
-        length += count;
-    }
-
-    /// KiB, or the largest unit that divides the size.
-    private void size(long bytes) {
-        long number = bytes >>> 10;
-        int unit = 0;
-        while ((number & 1023) == 0 && unit < UNITS.length() - 1) {
-            number >>>= 10;
-            unit++;
-        }
-        int digits = 1;
-        for (long rest = number; rest >= 10; rest /= 10) {
-            digits++;
-        }
-        blanks(Math.max(0, SIZE_COLUMNS - digits));
-        for (int at = length + digits - 1; at >= length; at--) {
-            text[at] = (byte) ('0' + number % 10);
-            number /= 10;
-        }
-        length += digits;
-        text[length++] = (byte) UNITS.charAt(unit);
-    }
-
-    private void add(byte[] bytes) {
-        reserve(bytes.length);
-        System.arraycopy(bytes, 0, text, length, bytes.length);
-        length += bytes.length;
-    }
-
-    private void reserve(int more) {
-        if (length + more > text.length) {
-            text = Arrays.copyOf(text, Math.max(2 * text.length, length + more));
-        }
-    }
-
-    private void flush() {
-        try {
-            out.write(text, 0, length);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        length = 0;
+        return ascii(KernelTextDialect.text(attributes, value));
     }
 }

@@ -3,6 +3,9 @@ package dev.s2snap.inspect;
 import dev.s2snap.vmsa.TableGeometry;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalInt;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /// How kernels write a stage-2 table as text: which attributes there are, what levels are called, and what the first
 /// line says.
@@ -13,10 +16,15 @@ import java.util.List;
 /// | linux-6.12 | Guest IPA | number | X means never (!) | missing |
 /// | linux-6.18 | Guest IPA | number | x, NX | missing |
 /// | linux-7.3 | Guest IPA | number | px, PXN and ux, UXN | printed |
+/// | android-6.6 | Host IPA or Guest IPA | PGD to PTE | X | missing |
+/// | android-6.12 | Host IPA or Guest IPA | number | X | missing |
 ///
 /// `v4` is patches 07 to 09 of the series of December 2023 without their mistakes; the others are what those releases
 /// print, mistakes included: 6.12 shows a letter for memory that cannot be executed, and before 7.3 (beca1b97a21d) the
 /// region that ends the table has no line.
+///
+/// Android's common kernels have a text of the host's table. Their rows are those of `arch/arm64/kvm/ptdump.c` of the
+/// 6.6 and 6.12 branches; no output of such a kernel was at hand to compare with.
 public enum KernelTextDialect {
     /// What the series was to print for the host's table, with the tokens of ownership.
     V4("v4") {
@@ -35,9 +43,8 @@ public enum KernelTextDialect {
         }
 
         @Override
-        String title(TableGeometry geometry) {
-            String bits = String.valueOf(geometry.inputBits());
-            return "IPA bits " + (bits.length() < 2 ? " " : "") + bits + " start lvl " + geometry.startLevel();
+        String title(int inputBits, int startLevel, boolean host) {
+            return "IPA bits " + (inputBits < 10 ? " " : "") + inputBits + " start lvl " + startLevel;
         }
 
         @Override
@@ -72,6 +79,22 @@ public enum KernelTextDialect {
                     software(56, "SW1"),
                     software(57, "SW2"),
                     software(58, "SW3"));
+        }
+
+        // The second one has the rows of the posted series, for the lines that only it writes.
+        @Override
+        List<List<Attribute>> readings() {
+            List<Attribute> posted = new ArrayList<>(all());
+            posted.replaceAll(row -> row.equals(BLOCK) ? new Attribute(TYPE, TYPE, "   ", "BLK") : row);
+            int states = posted.indexOf(state(0, "PKVM_PAGE_OWNED"));
+            posted.add(states + 3, state(3, "PKVM_NOPAGE"));
+            posted.add(states, new Attribute(OWNER | VALID, 2 << 2, "FF-A", ""));
+            return List.of(all(), List.copyOf(posted));
+        }
+
+        @Override
+        boolean titled(String title) {
+            return TITLE.matcher(title).matches();
         }
     },
 
@@ -124,22 +147,97 @@ public enum KernelTextDialect {
                     new Attribute(AF, AF, "AF", "  "),
                     BLOCK);
         }
+    },
+
+    /// Android's common kernel 6.6, which has the rows of mainline's 6.12 with X the right way round, two more flags,
+    /// and owners. The ids of guests and of FF-A are from its enum pkvm_component_id.
+    ANDROID_6_6("android-6.6") {
+        // As in version 5 of the series: by number, but the level at which the table starts is always PGD.
+        @Override
+        String levelName(int level, int startLevel) {
+            return V4.levelName(level, startLevel);
+        }
+
+        @Override
+        String title(int inputBits, int startLevel, boolean host) {
+            return host ? HOST_TITLE : GUEST_TITLE;
+        }
+
+        @Override
+        boolean titled(String title) {
+            return title.equals(HOST_TITLE) || title.equals(GUEST_TITLE);
+        }
+
+        @Override
+        List<Attribute> all() {
+            return List.of(
+                    new Attribute(VALID, VALID, " ", "F"),
+                    new Attribute(READ | VALID, READ | VALID, "R", " "),
+                    new Attribute(WRITE | VALID, WRITE | VALID, "W", " "),
+                    new Attribute(XN_FIELD | VALID, VALID, "X", " "),
+                    new Attribute(AF | VALID, AF | VALID, "AF", "  "),
+                    new Attribute(FNXS, FNXS, "FnXS", "  "),
+                    new Attribute(CONTIGUOUS | VALID, CONTIGUOUS | VALID, "CON", "   "),
+                    BLOCK,
+                    // These do not look at the valid bit.
+                    new Attribute(OWNER, 1 << 2, "HYP", ""),
+                    new Attribute(OWNER, 3 << 2, "FF-A", ""),
+                    new Attribute(OWNER, 2 << 2, "GUEST", ""));
+        }
+    },
+
+    /// Android's common kernel 6.12. Under pKVM the hypervisor hands over a log of packed entries, which leaves out the
+    /// access flag: its column is always empty in the host's table.
+    ANDROID_6_12("android-6.12") {
+        @Override
+        String title(int inputBits, int startLevel, boolean host) {
+            return ANDROID_6_6.title(inputBits, startLevel, host);
+        }
+
+        @Override
+        boolean titled(String title) {
+            return ANDROID_6_6.titled(title);
+        }
+
+        @Override
+        long seen(boolean host) {
+            return host ? ~AF : -1;
+        }
+
+        @Override
+        List<Attribute> all() {
+            return List.of(
+                    new Attribute(VALID, VALID, " ", "F"),
+                    new Attribute(READ | VALID, READ | VALID, "R", " "),
+                    new Attribute(WRITE | VALID, WRITE | VALID, "W", " "),
+                    new Attribute(XN_FIELD | VALID, VALID, "X", " "),
+                    new Attribute(AF | VALID, AF | VALID, "AF", "  "),
+                    BLOCK,
+                    new Attribute(1L << 55 | VALID, 1L << 55 | VALID, "SW0", "   "),
+                    new Attribute(1L << 56 | VALID, 1L << 56 | VALID, "SW1", "   "));
+        }
     };
 
+    static final String HOST_TITLE = "Host IPA";
+    static final String GUEST_TITLE = "Guest IPA";
+
+    /// The title of v4, with the width of the input address and the start level.
+    static final Pattern TITLE = Pattern.compile("IPA bits ([ 1-9][0-9]) start lvl (-1|[0-2])");
+
     // Bits of a stage-2 descriptor (D8.3.2, D8.4.2).
-    private static final long VALID = 1;
-    private static final long TYPE = 1 << 1;
-    private static final long MEMATTR = 0xf << 2;
-    private static final long OWNER = 0xff << 2;
-    private static final long READ = 1 << 6;
-    private static final long WRITE = 1 << 7;
-    private static final long AF = 1 << 10;
-    private static final long FNXS = 1 << 11;
-    private static final long CONTIGUOUS = 1L << 52;
-    private static final long XN0 = 1L << 53;
-    private static final long XN = 1L << 54;
-    private static final long XN_FIELD = XN | XN0;
-    private static final long STATE = 3L << 55;
+    static final long VALID = 1;
+    static final long TYPE = 1 << 1;
+    static final long MEMATTR = 0xf << 2;
+    static final long OWNER = 0xff << 2;
+    static final long READ = 1 << 6;
+    static final long WRITE = 1 << 7;
+    static final long AF = 1 << 10;
+    static final long FNXS = 1 << 11;
+    static final long CONTIGUOUS = 1L << 52;
+    static final long XN0 = 1L << 53;
+    static final long XN = 1L << 54;
+    static final long XN_FIELD = XN | XN0;
+    static final long STATE = 3L << 55;
 
     private static final Attribute BLOCK = new Attribute(VALID | TYPE, VALID, "BLK", "   ");
 
@@ -218,7 +316,20 @@ public enum KernelTextDialect {
             }
         }
         throw new IllegalArgumentException(
-                "\"" + id + "\" is no dialect; there are v4, linux-6.12, linux-6.18 and linux-7.3");
+                "\"" + id + "\" is no dialect; there are v4, linux-6.12, linux-6.18, linux-7.3, android-6.6 and"
+                        + " android-6.12");
+    }
+
+    /// The attributes of an entry, each with a blank in front.
+    static String text(List<Attribute> rows, long value) {
+        StringBuilder line = new StringBuilder();
+        for (Attribute row : rows) {
+            String word = row.text(value);
+            if (!word.isEmpty()) {
+                line.append(' ').append(word);
+            }
+        }
+        return line.toString();
     }
 
     /// All rows, in the order in which they are printed.
@@ -240,14 +351,56 @@ public enum KernelTextDialect {
         return mask;
     }
 
+    /// The bits that reach the printer.
+    long seen(boolean host) {
+        return -1;
+    }
+
+    /// The rows by which a line is read; the first that fit.
+    List<List<Attribute>> readings() {
+        return List.of(all());
+    }
+
     /// What a level is called.
     String levelName(int level, int startLevel) {
         return String.valueOf(level);
     }
 
+    /// Whether levels have names, of which one depends on the start level.
+    boolean namesLevels() {
+        return !levelName(2, 0).equals("2");
+    }
+
+    /// The level of this name, or null if there is none.
+    ///
+    /// @param startLevel if the text tells it
+    KernelTable.@Nullable Level level(String name, OptionalInt startLevel) {
+        for (int level = TableGeometry.LAST_LEVEL; level >= TableGeometry.FIRST_LEVEL; level--) {
+            boolean start = level == startLevel.orElse(Integer.MIN_VALUE);
+            boolean below = level > startLevel.orElse(TableGeometry.FIRST_LEVEL - 1);
+            if ((start || below)
+                    && levelName(level, startLevel.orElse(Integer.MIN_VALUE)).equals(name)) {
+                return new KernelTable.Level(name, OptionalInt.of(level));
+            }
+        }
+        return namesLevels() && startLevel.isEmpty() && name.equals("PGD")
+                ? new KernelTable.Level(name, OptionalInt.empty())
+                : null;
+    }
+
     /// What stands in the first line.
-    String title(TableGeometry geometry) {
-        return "Guest IPA";
+    String title(int inputBits, int startLevel, boolean host) {
+        return GUEST_TITLE;
+    }
+
+    /// Whether this dialect has such a first line.
+    boolean titled(String title) {
+        return title.equals(GUEST_TITLE);
+    }
+
+    /// Whether the invalid entries of the host have words for their owners, which are right for one encoding only.
+    boolean namesOwners() {
+        return all().stream().anyMatch(row -> row.set.equals("HYP"));
     }
 
     /// Whether the region that ends the table has a line.

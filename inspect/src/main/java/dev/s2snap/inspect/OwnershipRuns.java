@@ -270,15 +270,17 @@ final class OwnershipRuns {
     }
 
     private void add(long start, long end, PageState host, PageState hyp, OptionalLong shares) {
-        StateRun last = runs.isEmpty() ? null : runs.getLast();
-        boolean goesOn = last != null
-                && last.end() == start
-                && last.host() == host
-                && last.hyp() == hyp
-                && last.guestShares().equals(shares);
-        if (goesOn) {
-            runs.removeLast();
+        long from = start;
+        if (!runs.isEmpty()) {
+            StateRun last = runs.getLast();
+            if (last.end() == start
+                    && last.host() == host
+                    && last.hyp() == hyp
+                    && last.guestShares().equals(shares)) {
+                from = last.start();
+                runs.removeLast();
+            }
         }
-        runs.add(new StateRun(goesOn ? last.start() : start, end, host, hyp, shares));
+        runs.add(new StateRun(from, end, host, hyp, shares));
     }
 }

@@ -134,7 +134,7 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
                 case GIVEN -> Fact.known(given.orElseThrow().in(machine.memory()), "the command line");
             };
         } catch (GeometryException e) {
-            return Fact.unknown(e.getMessage());
+            return Fact.unknown(String.valueOf(e.getMessage()));
         }
     }
 

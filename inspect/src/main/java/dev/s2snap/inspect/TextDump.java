@@ -14,6 +14,7 @@ import dev.s2snap.vmsa.TableCounts;
 import dev.s2snap.vmsa.TableGeometry;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -30,13 +31,22 @@ public final class TextDump {
     private static final String GAP = "  ";
 
     /// 2^64.
-    private static final String TOP = "0x10000000000000000";
+    static final String TOP = "0x10000000000000000";
 
     /// Stands for empty entries.
     private static final LeafRun EMPTY = new LeafRun(0, 0, 0, LeafRun.Kind.INVALID, 0, 0);
 
     /// An empty entry of the host where there is no memory for the host.
     private static final String NOBODYS = "not the host";
+
+    private static final int RECENT = 64;
+
+    private static final Ownership NOT_SAID = new Ownership("");
+
+    private static final int FORMS = Form.values().length;
+
+    /// Level and kind of the entries; indexed by level, from -1 on, and by [Form].
+    private static final String[] KINDS = kinds();
 
     // Of the sums below the table.
     private static final int SUM_COLUMN = 11;
@@ -49,8 +59,13 @@ public final class TextDump {
     private final int outputDigits;
     private final Map<Long, Attribute> attributes = new HashMap<>();
 
-    /// Sums in bytes by owner, in order of appearance.
-    private final Map<String, Long> owners = new LinkedHashMap<>();
+    /// In front of `attributes`, because neighbours differ in one of few values: by a hash of the bits.
+    private final Attribute[] recent = new Attribute[RECENT];
+
+    /// Sums by owner, in order of appearance.
+    private final Map<String, Sum> owners = new LinkedHashMap<>();
+
+    private Sum lastSum = new Sum("");
 
     // Ends of the columns, found in a first pass over the rows.
     private int sizeWidth = "size".length();
@@ -60,22 +75,84 @@ public final class TextDump {
     private int outputWidth;
     private int ownerWidth;
 
-    /// The decoded attributes of a descriptor.
-    private record Attribute(String permissions, String memory) {}
+    /// The decoded attributes of a descriptor, and their two columns as bytes.
+    static final class Attribute {
+        private final long bits;
+        private final String permissions;
+        private final String memory;
+        private byte[] columns = {};
+
+        Attribute(long bits, String permissions, String memory) {
+            this.bits = bits;
+            this.permissions = permissions;
+            this.memory = memory;
+        }
+
+        String permissions() {
+            return permissions;
+        }
+
+        String memory() {
+            return memory;
+        }
+
+        /// Both, once it is known how wide the first one is.
+        private byte[] columns(int width) {
+            if (columns.length == 0) {
+                String blanks = " ".repeat(width - permissions.length()) + GAP;
+                columns = (permissions + blanks + memory).getBytes(StandardCharsets.UTF_8);
+            }
+            return columns;
+        }
+    }
+
+    /// What an entry is called.
+    private enum Form {
+        BLOCK(" block"),
+        PAGE(" page"),
+        RESERVED(" reserved"),
+        INVALID(" invalid"),
+        ANNOTATED(" annotated");
+
+        private final String words;
+
+        Form(String words) {
+            this.words = words;
+        }
+    }
+
+    private static String[] kinds() {
+        Form[] forms = Form.values();
+        String[] kinds = new String[(TableGeometry.LAST_LEVEL - TableGeometry.FIRST_LEVEL + 1) * FORMS];
+        for (int i = 0; i < kinds.length; i++) {
+            kinds[i] = (TableGeometry.FIRST_LEVEL + i / FORMS) + forms[i % FORMS].words;
+        }
+        return kinds;
+    }
+
+    /// Bytes of one owner.
+    private static final class Sum {
+        private final String owner;
+        private long bytes;
+
+        Sum(String owner) {
+            this.owner = owner;
+        }
+    }
 
     /// Who owns it, in full and without what differs from page to page.
-    private record Ownership(String words, String owner) {
+    record Ownership(String words, String owner) {
         Ownership(String words) {
             this(words, words);
         }
     }
 
     /// Takes rows: `kind` is level and kind of the entries, `output` is where `start` maps to, if `run` maps.
-    private interface RowSink {
+    interface RowSink {
         void row(long start, long end, String kind, LeafRun run, long output, Ownership ownership) throws IOException;
     }
 
-    private TextDump(TableDump dump, OutputStream out) {
+    TextDump(TableDump dump, OutputStream out) {
         this.dump = dump;
         this.text = new ByteText(out);
         this.geometry = dump.table().geometry();
@@ -155,7 +232,7 @@ public final class TextDump {
     }
 
     private void table() throws IOException {
-        rows(this::measure);
+        rows(true, this::measure);
         if (owners.isEmpty()) {
             text.line("no entry is in use");
             return;
@@ -182,17 +259,13 @@ public final class TextDump {
             text.column(owner).add("owner");
         }
         text.line();
-        rows((start, end, words, run, target, ownership) -> {
+        rows(true, (start, end, words, run, target, ownership) -> {
             text.hex(start, digits).add("-");
             // The upper range of a stage 1 ends at 2^64.
-            (end == 0 ? text.add(TOP) : text.hex(end, digits)).right(ByteText.size(end - start), size);
+            (end == 0 ? text.add(TOP) : text.hex(end, digits)).rightSize(end - start, size);
             text.column(kind).add(words);
             if (run.mapped()) {
-                Attribute attribute = attribute(run);
-                text.column(permission)
-                        .add(attribute.permissions)
-                        .column(memory)
-                        .add(attribute.memory);
+                text.column(permission).add(attribute(run).columns(permissionWidth));
                 if (outputWidth > 0 && target != start) {
                     text.column(output).hex(target, outputDigits);
                 }
@@ -205,7 +278,7 @@ public final class TextDump {
     }
 
     private void measure(long start, long end, String kind, LeafRun run, long output, Ownership ownership) {
-        sizeWidth = Math.max(sizeWidth, ByteText.size(end - start).length());
+        sizeWidth = Math.max(sizeWidth, ByteText.sizeLength(end - start));
         kindWidth = Math.max(kindWidth, kind.length());
         if (run.mapped()) {
             Attribute attribute = attribute(run);
@@ -216,25 +289,38 @@ public final class TextDump {
             }
         }
         ownerWidth = Math.max(ownerWidth, ownership.words.length());
-        owners.merge(ownership.owner, end - start, Long::sum);
+        if (owners.isEmpty() || !lastSum.owner.equals(ownership.owner)) {
+            lastSum = owners.computeIfAbsent(ownership.owner, Sum::new);
+        }
+        lastSum.bytes += end - start;
     }
 
-    private Attribute attribute(LeafRun run) {
-        Attribute known = attributes.get(run.bits());
-        if (known == null) {
-            var decoder = dump.attributes();
-            String flags = decoder.flags(run.bits(), run.kind() == LeafRun.Kind.BLOCK);
-            String shareability = decoder.device(run.bits()) ? "" : " " + decoder.shareability(run.bits());
-            known = new Attribute(
-                    decoder.permissions(run.bits()),
-                    decoder.memoryType(run.bits()) + shareability + (flags.isEmpty() ? "" : " " + flags));
-            attributes.put(run.bits(), known);
+    Attribute attribute(LeafRun run) {
+        long bits = run.bits();
+        int place = (int) ((bits * 0x9e37_79b9_7f4a_7c15L) >>> 58);
+        Attribute known = recent[place];
+        if (known == null || known.bits != bits) {
+            known = attributes.computeIfAbsent(bits, _ -> decode(run));
+            recent[place] = known;
         }
         return known;
     }
 
-    private void rows(RowSink sink) throws IOException {
-        Rows rows = new Rows(sink);
+    private Attribute decode(LeafRun run) {
+        var decoder = dump.attributes();
+        String flags = decoder.flags(run.bits(), run.kind() == LeafRun.Kind.BLOCK);
+        String shareability = decoder.device(run.bits()) ? "" : " " + decoder.shareability(run.bits());
+        return new Attribute(
+                run.bits(),
+                decoder.permissions(run.bits()),
+                decoder.memoryType(run.bits()) + shareability + (flags.isEmpty() ? "" : " " + flags));
+    }
+
+    /// Passes on all rows.
+    ///
+    /// @param frames whether annotations with consecutive frames of one guest are one row, with the bits of the first
+    void rows(boolean frames, RowSink sink) throws IOException {
+        Rows rows = new Rows(frames, sink);
         List<LeafRun> runs = dump.result().runs();
         switch (dump.states()) {
             case Fact.Known<List<StateRun>>(List<StateRun> states, String _) -> rowsByState(runs, states, rows);
@@ -294,6 +380,7 @@ public final class TextDump {
 
     /// Joins rows that are a guest's frame after frame, each an annotation of its own.
     private final class Rows {
+        private final boolean frames;
         private final RowSink sink;
         private @Nullable LeafRun first;
         private LeafRun last = EMPTY;
@@ -301,12 +388,14 @@ public final class TextDump {
         private long start;
         private long end;
 
-        Rows(RowSink sink) {
+        Rows(boolean frames, RowSink sink) {
+            this.frames = frames;
             this.sink = sink;
         }
 
         void row(long start, long end, LeafRun run, Ownership ownership) throws IOException {
-            boolean goesOn = first != null
+            boolean goesOn = frames
+                    && first != null
                     && this.end == start
                     && end - start == geometry.granule()
                     && nextFrame(last, run)
@@ -324,7 +413,7 @@ public final class TextDump {
         void finish() throws IOException {
             LeafRun run = first;
             if (run != null) {
-                String kind = run == EMPTY ? "empty" : kind(run);
+                String kind = run.size() == 0 ? "empty" : kind(run);
                 Ownership words = last.equals(run) ? ownership : frames(run, last);
                 sink.row(start, end, kind, run, run.output() + (start - run.start()), words);
                 first = null;
@@ -333,12 +422,12 @@ public final class TextDump {
     }
 
     private String kind(LeafRun run) {
-        return run.level()
-                + switch (run.kind()) {
-                    case BLOCK -> " block";
-                    case PAGE -> " page";
-                    case INVALID -> Descriptor.valid(run.bits()) ? " reserved" : stage1() ? " invalid" : " annotated";
-                };
+        Form form = switch (run.kind()) {
+            case BLOCK -> Form.BLOCK;
+            case PAGE -> Form.PAGE;
+            case INVALID -> Descriptor.valid(run.bits()) ? Form.RESERVED : stage1() ? Form.INVALID : Form.ANNOTATED;
+        };
+        return KINDS[(run.level() - TableGeometry.FIRST_LEVEL) * FORMS + form.ordinal()];
     }
 
     /// Whether it is a stage 1, whose invalid entries mean nothing here.
@@ -351,15 +440,19 @@ public final class TextDump {
         boolean mapped = run.mapped();
         return switch (dump.selector().kind()) {
             case HOST -> mapped ? new Ownership("?") : annotated(run);
-            case HYP, HYP_UPPER -> mapped ? new Ownership(hypWords(run)) : invalid(run);
+            case HYP, HYP_UPPER -> mapped ? owner(hypWords(run)) : invalid(run);
             case EL1_LOWER, EL1_UPPER -> mapped ? new Ownership("") : invalid(run);
-            case GIVEN -> mapped ? new Ownership(software(run)) : stage1() ? invalid(run) : annotated(run);
-            case GUEST, GUEST_VMID -> mapped ? new Ownership(guestWords(run)) : annotated(run);
+            case GIVEN -> mapped ? owner(software(run)) : stage1() ? invalid(run) : annotated(run);
+            case GUEST, GUEST_VMID -> mapped ? owner(guestWords(run)) : annotated(run);
         };
     }
 
     private static Ownership invalid(LeafRun run) {
         return new Ownership("invalid entry " + hex(run.bits()), "invalid entries");
+    }
+
+    private static Ownership owner(String words) {
+        return words.isEmpty() ? NOT_SAID : new Ownership(words);
     }
 
     /// The owner of what `run` has from `start` to `end`, where everything is in `state`.
@@ -547,17 +640,17 @@ public final class TextDump {
         text.add("tables").column(SUM_COLUMN).decimal(dump.result().counts().total(TableCounts.Kind.TABLES));
         levels(TableCounts.Kind.TABLES);
         String title = "owners";
-        for (Map.Entry<String, Long> owner : owners.entrySet()) {
+        for (Sum owner : owners.values()) {
             if (ownerWidth > 0) {
                 text.add(title)
                         .column(SUM_COLUMN)
-                        .add(ByteText.sum(owner.getValue()))
+                        .add(ByteText.sum(owner.bytes))
                         .column(LEVEL_COLUMN);
                 text.line(
-                        switch (owner.getKey()) {
+                        switch (owner.owner) {
                             case "?" -> "mapped to the host, owner not known";
                             case "" -> "not known";
-                            default -> owner.getKey();
+                            default -> owner.owner;
                         });
                 title = "";
             }

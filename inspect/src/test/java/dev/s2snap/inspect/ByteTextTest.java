@@ -66,8 +66,11 @@ class ByteTextTest {
         "1152921504606846976, 1E, 1E",
         "1030792151040, 960G, 960G"
     })
-    void sizesAreExact(long bytes, String size, String sum) {
+    void sizesAreExact(long bytes, String size, String sum) throws IOException {
         assertThat(ByteText.size(bytes)).isEqualTo(size);
         assertThat(ByteText.sum(bytes)).isEqualTo(sum);
+        assertThat(ByteText.sizeLength(bytes)).isEqualTo(size.length());
+        text.rightSize(bytes, 8).add("|").line();
+        assertThat(written()).isEqualTo(" ".repeat(8 - size.length()) + size + "|\n");
     }
 }

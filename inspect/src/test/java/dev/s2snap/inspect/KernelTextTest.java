@@ -3,16 +3,13 @@ package dev.s2snap.inspect;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.Finding;
-import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.TableGeometry;
 import dev.s2snap.vmsa.TranslationRegime;
 import dev.s2snap.vmsa.TranslationTable;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -26,56 +23,6 @@ class KernelTextTest {
     private static final long RWX_BLOCK = 0x7fd;
     private static final long XN = 1L << 54;
     private static final KernelTextDialect.Use GUEST = new KernelTextDialect.Use(false, false);
-
-    /// A stage-2 table that is made entry by entry.
-    private static final class Made implements PhysicalMemory {
-        private static final long BASE = 1 << 20;
-        private final MemorySegment bytes = MemorySegment.ofArray(new byte[4 << 20]);
-        private final TableGeometry geometry;
-        private int used;
-
-        Made(int granuleShift, int inputBits, int startLevel) {
-            geometry = new TableGeometry(TranslationRegime.STAGE2, granuleShift, inputBits, startLevel, false);
-            used = geometry.rootPages();
-        }
-
-        TranslationTable table() {
-            return new TranslationTable(this, geometry, BASE);
-        }
-
-        Made put(long address, int level, long descriptor) {
-            long entry = BASE + (address >>> geometry.shift(geometry.startLevel())) * Long.BYTES;
-            for (int at = geometry.startLevel(); at < level; at++) {
-                if (load64(entry) == 0) {
-                    set(entry, BASE + geometry.granule() * used++ | 3);
-                }
-                entry = geometry.tableAddress(load64(entry)) + (long) geometry.index(address, at + 1) * Long.BYTES;
-            }
-            set(entry, descriptor);
-            return this;
-        }
-
-        Made fill(long start, long end, int level, long descriptor) {
-            for (long at = start; at < end; at += geometry.entrySize(level)) {
-                put(at, level, Descriptor.valid(descriptor) ? at | descriptor : descriptor);
-            }
-            return this;
-        }
-
-        private void set(long address, long value) {
-            bytes.set(LE64, address - BASE, value);
-        }
-
-        @Override
-        public MemorySegment bytes() {
-            return bytes;
-        }
-
-        @Override
-        public long offset(long address, long size) {
-            return address >= BASE && address + size <= BASE + bytes.byteSize() ? address - BASE : ABSENT;
-        }
-    }
 
     private static String text(Made made, KernelTextDialect dialect, KernelTextDialect.Use use) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();

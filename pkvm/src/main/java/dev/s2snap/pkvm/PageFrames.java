@@ -39,6 +39,7 @@ public final class PageFrames {
     private final HypPageLayout layout;
     private final int frameShift;
     private final List<Span> spans = new ArrayList<>();
+    private final List<MemoryRegion> pages = new ArrayList<>();
 
     /// @param hyp the hypervisor's stage 1
     /// @param runs its leaves
@@ -67,9 +68,16 @@ public final class PageFrames {
             }
             for (long page = from; page < to; page += granule) {
                 long first = (page - where.base()) / layout.entrySize();
+                page(run.output() + (page - run.start()), granule);
                 add(first, granule / layout.entrySize(), memory.offset(run.output() + (page - run.start()), granule));
             }
         }
+    }
+
+    private void page(long address, long size) {
+        boolean goesOn = !pages.isEmpty() && pages.getLast().end() == address;
+        long base = goesOn ? pages.removeLast().base() : address;
+        pages.add(new MemoryRegion(base, address + size - base, 0));
     }
 
     private void add(long first, long count, long offset) {
@@ -85,6 +93,11 @@ public final class PageFrames {
             }
         }
         spans.add(new Span(first, count, offset));
+    }
+
+    /// The physical memory that the array itself lies in, in the order of its entries.
+    public List<MemoryRegion> pages() {
+        return List.copyOf(pages);
     }
 
     /// All entries that EL2 maps, by ascending page frame.

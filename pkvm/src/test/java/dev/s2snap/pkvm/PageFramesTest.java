@@ -48,10 +48,11 @@ class PageFramesTest {
                 HypPageLayout.BOTH_STATES,
                 pages(0x1000, 0x9000, MEMORY),
                 pages(0x6000_0020_0000L, 0x6000_0020_2000L, MEMORY + 4096),
-                pages(0x6000_0020_3000L, 0x6000_0020_4000L, MEMORY + 3 * 4096));
+                pages(0x6000_0020_3000L, 0x6000_0020_4000L, MEMORY));
         assertThat(frames.spans())
-                .containsExactly(
-                        new PageFrames.Span(0x4_0000L, 1024, 4096), new PageFrames.Span(0x4_0600L, 512, 3 * 4096));
+                .containsExactly(new PageFrames.Span(0x4_0000L, 1024, 4096), new PageFrames.Span(0x4_0600L, 512, 0));
+        assertThat(frames.pages())
+                .containsExactly(new MemoryRegion(MEMORY + 4096, 2 * 4096, 0), new MemoryRegion(MEMORY, 4096, 0));
         PageFrames.Span span = frames.span(0x4_0001L).orElseThrow();
         assertThat(frames.entry(span, 1)).isEqualTo(0x0000_0002_1100_0003L);
         assertThat(frames.span(0x3_ffffL)).isEmpty();
