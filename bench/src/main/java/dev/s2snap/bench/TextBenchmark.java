@@ -9,6 +9,7 @@ import dev.s2snap.inspect.TextDump;
 import dev.s2snap.pkvm.Era;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.Registers;
@@ -338,6 +339,11 @@ public class TextBenchmark {
         @Override
         public List<Guest> guests() {
             return List.of(new Guest(0, 1, Fact.known(table, "here")));
+        }
+
+        @Override
+        public Fact<HypVmemmap> vmemmap() {
+            return Fact.unknown("there is none");
         }
 
         @Override

@@ -21,6 +21,12 @@ public interface EntryVisitor {
     /// @param inputAddress first address that the first entry covers
     void entries(MemorySegment bytes, long offset, int count, int level, long inputAddress);
 
+    /// Whether the visitor has seen for itself that the span which it was just given has nothing to report: no reserved
+    /// encoding and none of [TableGeometry#suspectBits] in a valid entry. Otherwise the walk looks for these.
+    default boolean clean() {
+        return false;
+    }
+
     /// Something that the architecture does not allow, or a page that is not there. The walk goes on behind it.
     /// Called for the first [TranslationTable#LISTED_FINDINGS] of each rule.
     default void finding(Finding finding) {}

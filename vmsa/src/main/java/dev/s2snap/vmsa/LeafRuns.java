@@ -22,6 +22,7 @@ public final class LeafRuns implements EntryVisitor {
     private final List<Unread> unread = new ArrayList<>();
     private long unreadBytes;
     private long tableAttributes;
+    private boolean clean;
 
     // The open run; `open` false means none.
     private boolean open;
@@ -138,6 +139,11 @@ public final class LeafRuns implements EntryVisitor {
     public void entries(MemorySegment bytes, long offset, int count, int level, long inputAddress) {
         long size = geometry.entrySize(level);
         long leafType = level == TableGeometry.LAST_LEVEL ? 3 : geometry.blocksAt(level) ? Descriptor.VALID : NO_LEAVES;
+        long suspect = geometry.suspectBits(level);
+        long mask = geometry.outputMask(level);
+        long carry = geometry.addressEnd();
+        int shift = geometry.shift(level);
+        long suspicious = 0;
         int empty = 0;
         int leaves = 0;
         int index = 0;
@@ -145,20 +151,30 @@ public final class LeafRuns implements EntryVisitor {
             long descriptor = bytes.get(PhysicalMemory.LE64, offset + (long) index * Long.BYTES);
             boolean leaf = (descriptor & 3) == leafType;
             // What most entries do: a mapping goes on where the one before it ended, anything else repeats itself.
-            int end = leaf ? (int) Math.min(count, index + geometry.entriesToCarry(descriptor, level)) : count;
+            // Up to where adding would carry out of the address bits.
+            int end = leaf ? (int) Math.min(count, index + ((carry - (descriptor & carry - size)) >>> shift)) : count;
             int same = alike(bytes, offset, index, end, descriptor, leaf ? size : 0);
             long input = inputAddress + index * size;
             if (descriptor == 0) {
                 empty += same;
             } else {
+                // The last one has the highest address; of the other bits all have the same.
+                long last = descriptor + (leaf ? (same - 1) * size : 0);
+                suspicious |= leaf ? (descriptor | last) & suspect : descriptor & Descriptor.VALID;
                 leaves += leaf ? same : 0;
-                extend(input, same * size, level, leaf, descriptor);
+                extend(input, same * size, level, leaf, descriptor, leaf ? mask : 0);
             }
             index += same;
         }
+        clean = suspicious == 0;
         counts.add(Kind.EMPTY, level, empty);
         counts.add(Kind.LEAVES, level, leaves);
         counts.add(Kind.ANNOTATED, level, (long) count - empty - leaves);
+    }
+
+    @Override
+    public boolean clean() {
+        return clean;
     }
 
     /// How many entries from `index` on, before `end`, are `descriptor` plus `step` for each one that they are away.
@@ -173,26 +189,29 @@ public final class LeafRuns implements EntryVisitor {
     }
 
     /// Adds entries of one kind to the open run, or opens one with them.
-    private void extend(long input, long size, int level, boolean leaf, long descriptor) {
-        long mask = leaf ? geometry.outputMask(level) : 0;
-        long output = leaf ? geometry.outputAddress(descriptor, level) : 0;
-        boolean goesOn = open
-                && leaf == (kind != LeafRun.Kind.INVALID)
-                && this.level == level
+    ///
+    /// @param mask address bits of `descriptor`, none if it is no leaf
+    private void extend(long input, long size, int level, boolean leaf, long descriptor, long mask) {
+        long output = geometry.address(descriptor, mask);
+        long rest = descriptor & ~mask;
+        if (open
                 && end == input
-                && bits == (descriptor & ~mask)
-                && (!leaf || output == this.output + (input - start));
-        if (!goesOn) {
-            finish();
-            open = true;
-            start = input;
-            this.level = level;
-            kind = !leaf
-                    ? LeafRun.Kind.INVALID
-                    : level == TableGeometry.LAST_LEVEL ? LeafRun.Kind.PAGE : LeafRun.Kind.BLOCK;
-            this.output = output;
-            bits = descriptor & ~mask;
+                && bits == rest
+                && this.level == level
+                && leaf == (kind != LeafRun.Kind.INVALID)
+                && (!leaf || output == this.output + (input - start))) {
+            end = input + size;
+            return;
         }
+        finish();
+        open = true;
+        start = input;
         end = input + size;
+        this.level = level;
+        kind = !leaf
+                ? LeafRun.Kind.INVALID
+                : level == TableGeometry.LAST_LEVEL ? LeafRun.Kind.PAGE : LeafRun.Kind.BLOCK;
+        this.output = output;
+        bits = rest;
     }
 }

@@ -267,6 +267,11 @@ public record TableGeometry(
         return addressBits(-1L << outputBits);
     }
 
+    /// All bits of a valid leaf of `level` that are worth a finding.
+    public long suspectBits(int level) {
+        return beyondOutput() | reservedBits(level);
+    }
+
     private long addressMask(int low) {
         if (lpa2) {
             return bits(49, low) | 0x300;
@@ -279,7 +284,7 @@ public record TableGeometry(
     }
 
     /// The address in a descriptor, of which only the bits of `mask` are looked at.
-    private long address(long descriptor, long mask) {
+    long address(long descriptor, long mask) {
         long field = descriptor & mask;
         if (lpa2) {
             return (field & ~0x300L) | (field & 0x300) << 42;
@@ -300,11 +305,9 @@ public record TableGeometry(
         return address(descriptor, tableAddressMask());
     }
 
-    /// How many entries of `level` follow each other from `descriptor` on, itself included, until adding the entry size
-    /// would carry out of the upper end of its address bits.
-    long entriesToCarry(long descriptor, int level) {
-        long end = 1L << (lpa2 ? 50 : 48);
-        return (end - (descriptor & (end - entrySize(level)))) >>> shift(level);
+    /// The first bit above the address bits of a descriptor, apart from those that LPA and LPA2 have elsewhere.
+    long addressEnd() {
+        return 1L << (lpa2 ? 50 : 48);
     }
 
     /// The bits of a descriptor that stand for `address`: the inverse of [#tableAddress(long)] and

@@ -102,7 +102,9 @@ public record TranslationTable(PhysicalMemory memory, TableGeometry geometry, lo
             visitor.table(address, level, input);
             if (level == TableGeometry.LAST_LEVEL) {
                 visitor.entries(bytes, offset, count, level, input);
-                checkLeaves(address, offset, 0, count, level, input);
+                if (!visitor.clean()) {
+                    checkLeaves(address, offset, 0, count, level, input);
+                }
                 return;
             }
             int from = 0;
@@ -145,7 +147,9 @@ public record TranslationTable(PhysicalMemory memory, TableGeometry geometry, lo
             if (from < to) {
                 long first = offset + (long) from * Long.BYTES;
                 visitor.entries(bytes, first, to - from, level, input + from * geometry.entrySize(level));
-                checkLeaves(address, offset, from, to, level, input);
+                if (!visitor.clean()) {
+                    checkLeaves(address, offset, from, to, level, input);
+                }
             }
         }
 
@@ -159,7 +163,7 @@ public record TranslationTable(PhysicalMemory memory, TableGeometry geometry, lo
                 any |= descriptor & -(descriptor & Descriptor.VALID);
                 anyReservedType |= descriptor & ~(descriptor >>> 1);
             }
-            long suspect = beyond | geometry.reservedBits(level);
+            long suspect = geometry.suspectBits(level);
             boolean typeSuspect = !geometry.blocksAt(level) && (anyReservedType & Descriptor.VALID) != 0;
             if ((any & suspect) != 0 || typeSuspect) {
                 for (int index = from; index < to; index++) {
