@@ -136,19 +136,29 @@ class CommandLineTest {
 
     @Test
     void aTableThatCannotBeReadWholeIsBadNewsAndStillPrinted() throws IOException {
-        // A guest's root where the file has no memory.
+        // A root that is a table of level 1: what its pages would be tables of is not in the file.
         Path file = file(
                 "regs.json",
-                "{\"VTTBR_EL2\":\"0x10000000\",\"VTCR_EL2\":\"0x802d3590\",\"HCR_EL2\":\"0x1\",\"ID_AA64MMFR1_EL1\":\"0x0\"}");
+                "{\"VTTBR_EL2\":\"0x4facb000\",\"VTCR_EL2\":\"0x802d3590\",\"HCR_EL2\":\"0x1\",\"ID_AA64MMFR1_EL1\":\"0x0\"}");
         Run text = Run.of("dump", CORE, "--regs", file);
         assertThat(text.status()).isEqualTo(1);
         assertThat(text.err()).isEmpty();
         assertThat(text.text())
                 .contains("this table is NOT completely readable")
+                .contains("UNREAD     66T 512G                see the findings\n")
                 .contains("absent-table");
         Run json = Run.of("dump", CORE, "--regs", file, "--format", "json");
         assertThat(json.status()).isEqualTo(1);
         assertThat(JsonTree.parse(json.out())).containsEntry("complete", false);
+    }
+
+    @Test
+    void aRootOutsideOfTheMemoryIsAnErrorAndNoTable() throws IOException {
+        Path file = file("regs.json", "{\"VTTBR_EL2\":\"0x10000000\",\"VTCR_EL2\":\"0x802d3590\",\"HCR_EL2\":\"0x1\"}");
+        assertThat(Run.of("dump", CORE, "--regs", file).isRefused().err())
+                .contains("the root of the host table, 0x10000000 (VTTBR_EL2, VTCR_EL2), is not in this memory; see");
+        Run.of("dump", CORE, "--regs", file, "--dialect", "linux-7.3").isRefused();
+        Run.of("snapshot", CORE, "--regs", file).isRefused();
     }
 
     @Test

@@ -93,10 +93,7 @@ public final class KernelText implements EntryVisitor {
     ///     ownership bits of this kernel
     public static List<Finding> write(
             Reading reading, TableSelector selector, KernelTextDialect dialect, OutputStream out) throws IOException {
-        if (!(selector.of(reading.machine())
-                instanceof Fact.Known<TranslationTable>(TranslationTable table, String _))) {
-            throw new NoAnswerException("the " + selector.label() + " table is not known");
-        }
+        TranslationTable table = selector.readable(reading.machine()).value();
         boolean host = selector.kind() == TableSelector.Kind.HOST;
         if (host && dialect.namesOwners()) {
             requireStatesInDescriptors(reading, dialect);

@@ -23,19 +23,12 @@ public record TableDump(
         Fact<List<StateRun>> states,
         List<String> remarks) {
 
-    /// @throws NoAnswerException if this machine has no such table, or it is not known where it is
+    /// @throws NoAnswerException if this machine has no such table, it is not known where it is, or its root cannot be
+    /// read
     public static TableDump of(Reading reading, TableSelector selector) {
         var machine = reading.machine();
-        TranslationTable table;
-        String source;
-        switch (selector.of(machine)) {
-            case Fact.Known<TranslationTable>(TranslationTable known, String from) -> {
-                table = known;
-                source = from;
-            }
-            case Fact.Unknown<TranslationTable>(String why) ->
-                throw new NoAnswerException("the " + selector.label() + " table is not known: " + why);
-        }
+        Fact.Known<TranslationTable> known = selector.readable(machine);
+        TranslationTable table = known.value();
         LeafAttributes attributes = switch (selector.kind()) {
             case HOST -> Attributes.host(machine, table);
             case HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER -> Attributes.stage1(machine, table);
@@ -50,7 +43,7 @@ public record TableDump(
                 reading,
                 selector,
                 table,
-                source,
+                known.source(),
                 reading.walk(table),
                 attributes,
                 ownership.map(OwnershipRuns.Result::runs),

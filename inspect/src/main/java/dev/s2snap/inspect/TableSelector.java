@@ -5,6 +5,7 @@ import dev.s2snap.pkvm.Guest;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MachineTables;
 import dev.s2snap.vmsa.GeometryException;
+import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.TranslationTable;
 import java.util.List;
 import java.util.Map;
@@ -135,6 +136,30 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
             };
         } catch (GeometryException e) {
             return Fact.unknown(String.valueOf(e.getMessage()));
+        }
+    }
+
+    /// The table that is named, if something of it can be read.
+    ///
+    /// @throws NoAnswerException if the machine has no such table, it is not known where it is, or its root is not in
+    ///     the memory
+    Fact.Known<TranslationTable> readable(Machine machine) {
+        switch (of(machine)) {
+            case Fact.Known<TranslationTable> known -> {
+                TranslationTable table = known.value();
+                long granule = table.geometry().granule();
+                long size = Math.min(granule, table.geometry().rootBytes());
+                for (int page = 0; page < table.geometry().rootPages(); page++) {
+                    if (machine.memory().offset(table.root() + page * granule, size) != PhysicalMemory.ABSENT) {
+                        return known;
+                    }
+                }
+                throw new NoAnswerException("the root of the " + label() + " table, 0x"
+                        + Long.toHexString(table.root()) + " (" + known.source()
+                        + "), is not in this memory; see whether the two belong together");
+            }
+            case Fact.Unknown<TranslationTable>(String why) ->
+                throw new NoAnswerException("the " + label() + " table is not known: " + why);
         }
     }
 

@@ -3,6 +3,8 @@ package dev.s2snap.inspect;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.s2snap.vmsa.LeafRuns;
+import java.io.OutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -44,6 +46,31 @@ class TableSelectorTest {
         machine.register("TTBR0_EL1", 0x8000_0000L).register("TCR_EL1", 0xc010L);
         assertThat(TableSelector.parse("el1:lower").of(machine).provenance())
                 .isEqualTo("unknown: TCR_EL1.TG0 = 3 is reserved");
+    }
+
+    @Test
+    void aRootOutsideOfTheMemoryIsNoTable() {
+        MadeMachine machine = new MadeMachine().host(0x4000_0000L, 0x4000_1000L, 0x7ff);
+        TableSelector outside = TableSelector.parse("at:0x100000000,ia=40,start=1");
+        assertThatThrownBy(() -> TableDump.of(Reading.of(machine), outside))
+                .isInstanceOf(NoAnswerException.class)
+                .hasMessage("the root of the at:0x100000000,ia=40,start=1 table, 0x100000000 (the command line), is not"
+                        + " in this memory; see whether the two belong together");
+        assertThatThrownBy(() -> KernelText.write(
+                        Reading.of(machine), outside, KernelTextDialect.V4, OutputStream.nullOutputStream()))
+                .isInstanceOf(NoAnswerException.class)
+                .hasMessageContaining("is not in this memory");
+    }
+
+    /// The other root page is missing: that is a finding, and the rest is shown.
+    @Test
+    void halfARootIsATable() {
+        MadeMachine machine = new MadeMachine().host(0x4000_0000L, 0x4000_1000L, 0x7ff);
+        // The last page of the memory, and the one behind it.
+        TableSelector half = TableSelector.parse("at:0x80004000,ia=40,start=1");
+        TableDump dump = TableDump.of(Reading.of(machine), half);
+        assertThat(dump.complete()).isFalse();
+        assertThat(dump.result().unread().getLast()).isEqualTo(new LeafRuns.Unread(1L << 39, 1L << 40));
     }
 
     @Test
