@@ -14,6 +14,7 @@ import dev.s2snap.vmsa.TranslationTable;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Function;
@@ -48,14 +49,16 @@ public final class CapturedMachine implements Machine, AutoCloseable {
     /// @param file for messages
     private record Source(String name, Path file, CaptureNote facts) {}
 
-    /// @param sources in order of precedence; at least one of them has registers
+    /// @param sources in order of precedence
     private CapturedMachine(ElfCore memory, Optional<String> tool, List<Source> sources) {
         this.memory = memory;
         this.tool = tool;
         List<Source> ofRegisters = saying(sources, CaptureNote::registers);
         List<Source> ofGuests = saying(sources, CaptureNote::guests);
-        this.registers = ofRegisters.getFirst().facts.registers().orElseThrow();
-        this.registerSource = overriding(ofRegisters);
+        this.registers = ofRegisters.isEmpty()
+                ? new Registers(Map.of())
+                : ofRegisters.getFirst().facts.registers().orElseThrow();
+        this.registerSource = ofRegisters.isEmpty() ? "nowhere" : overriding(ofRegisters);
         this.guestRegisters = ofGuests.isEmpty()
                 ? List.of()
                 : ofGuests.getFirst().facts.guests().orElseThrow();
@@ -87,7 +90,7 @@ public final class CapturedMachine implements Machine, AutoCloseable {
 
     /// Where registers come from goes without saying, unless there was a choice.
     private static String suffix(List<Source> sources) {
-        return sources.size() == 1 ? "" : " of " + overriding(sources);
+        return sources.size() <= 1 ? "" : " of " + overriding(sources);
     }
 
     /// What the first source says that says anything.
@@ -132,6 +135,15 @@ public final class CapturedMachine implements Machine, AutoCloseable {
     /// @param machine a file with the content of a note, [CaptureNote]; what it says overrides the note of the core
     /// @throws CaptureException if a file cannot be used, or if there are no registers
     public static CapturedMachine open(Path core, Optional<Path> registers, Optional<Path> machine) {
+        return open(core, registers, machine, true);
+    }
+
+    /// Opens a core.
+    ///
+    /// @param registersNeeded false if somebody knows where a table is without them
+    /// @throws CaptureException if a file cannot be used, or if there are no registers and they are needed
+    public static CapturedMachine open(
+            Path core, Optional<Path> registers, Optional<Path> machine, boolean registersNeeded) {
         List<Source> sources = new ArrayList<>();
         registers.ifPresent(file -> sources.add(new Source(REGS, file, facts(RegisterFile.read(file)))));
         machine.ifPresent(file -> sources.add(new Source(MACHINE, file, CaptureNote.read(file))));
@@ -140,7 +152,7 @@ public final class CapturedMachine implements Machine, AutoCloseable {
         try {
             Optional<CaptureNote> note = memory.note().map(json -> CaptureNote.parse(core.toString(), json));
             note.ifPresent(facts -> sources.add(new Source(NOTE, core, facts)));
-            if (saying(sources, CaptureNote::registers).isEmpty()) {
+            if (registersNeeded && saying(sources, CaptureNote::registers).isEmpty()) {
                 throw new CaptureException(
                         core + ": it has no registers (no " + NOTE + "); give them with --regs FILE.json");
             }

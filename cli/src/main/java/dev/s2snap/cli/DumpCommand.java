@@ -159,6 +159,9 @@ final class DumpCommand implements Callable<Integer> {
             throw new ParameterException(
                     spec.commandLine(), "--from is for a kernel's text, and " + source + " is none; leave it out");
         }
+        if (table != null && table.kind() == TableSelector.Kind.GIVEN) {
+            options.withoutRegisters();
+        }
         try (Sources.Open open = Sources.open(source, options)) {
             if (words != null) {
                 return kernelText(open.machine(), words);

@@ -38,6 +38,17 @@ final class SourceOptions {
                     "The kernel's release, such as 6.12, where the source does not say and it is not to be inferred.")
     private @Nullable Era era;
 
+    private boolean registersNeeded = true;
+
+    /// For a table that is described on the command line no registers are needed.
+    void withoutRegisters() {
+        registersNeeded = false;
+    }
+
+    boolean registersNeeded() {
+        return registersNeeded;
+    }
+
     Optional<Path> registers() {
         return Optional.ofNullable(registers);
     }

@@ -54,7 +54,8 @@ final class Sources {
         Path file = Path.of(source);
         byte[] magic = magic(file);
         if (startsWith(magic, "\u007fELF")) {
-            CapturedMachine machine = CapturedMachine.open(file, options.registers(), options.machine());
+            CapturedMachine machine =
+                    CapturedMachine.open(file, options.registers(), options.machine(), options.registersNeeded());
             return new Open(machine, machine::close);
         }
         if (KernelTextReader.recognises(magic)) {

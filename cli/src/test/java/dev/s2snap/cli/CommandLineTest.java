@@ -153,6 +153,18 @@ class CommandLineTest {
     }
 
     @Test
+    void aTableThatIsDescribedNeedsNoRegisters() {
+        String given = "at:0x4fac9000,ia=48,start=0";
+        String without = Run.of("dump", CORE, "--table", given, "--format", "csv", "--era", "6.12")
+                .succeeds()
+                .text();
+        String with = Run.of("dump", CORE, "--regs", REGISTERS, "--table", given, "--format", "csv", "--era", "6.12")
+                .succeeds()
+                .text();
+        assertThat(without).isEqualTo(with).startsWith("start,end,size,level,kind,");
+    }
+
+    @Test
     void aRootOutsideOfTheMemoryIsAnErrorAndNoTable() throws IOException {
         Path file = file("regs.json", "{\"VTTBR_EL2\":\"0x10000000\",\"VTCR_EL2\":\"0x802d3590\",\"HCR_EL2\":\"0x1\"}");
         assertThat(Run.of("dump", CORE, "--regs", file).isRefused().err())
