@@ -287,7 +287,10 @@ class CommandLineTest {
                 .contains("  EL2                 hVHE (E2H = 1)  [HCR_EL2]\n")
                 .contains("  physical address    48 bits (PARange = 5)  [ID_AA64MMFR0_EL1]\n")
                 .contains("  hyp_vmemmap         EL2 address 0x600000000000, 4 bytes a page\n")
-                .endsWith("not known\n  memory map          the file has no memory map\n"
-                        + "  hyp:upper           TCR_EL2.EPD1 is 1: this range is not translated\n");
+                .endsWith("""
+                        not known
+                          memory map          the file has no memory map
+                          hyp:upper           TCR_EL2.EPD1 is 1: this range is not translated
+                        """);
     }
 }

@@ -12,7 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/// Every example in README.md is run, and prints what is written there. A line of three dots stands for any lines.
+/// Every example in README.md and in the documents beside it is run, and prints what is written there. A line of three dots stands for any lines.
 class ReadmeTest {
     private static final Path ROOT = Path.of("..");
 
@@ -26,7 +26,14 @@ class ReadmeTest {
 
     static List<Example> examples() throws IOException {
         List<Example> examples = new ArrayList<>();
-        List<String> text = Files.readAllLines(ROOT.resolve("README.md"));
+        for (String file : List.of("README.md", "docs/owners.md")) {
+            examples.addAll(examples(Files.readAllLines(ROOT.resolve(file))));
+        }
+        return examples;
+    }
+
+    private static List<Example> examples(List<String> text) {
+        List<Example> examples = new ArrayList<>();
         for (int i = 0; i < text.size(); i++) {
             if (text.get(i).startsWith("$ ./s2snap ")) {
                 int end = i + 1;

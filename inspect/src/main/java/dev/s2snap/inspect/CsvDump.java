@@ -25,7 +25,7 @@ public final class CsvDump {
         CsvDump csv = new CsvDump(out);
         TextDump words = new TextDump(dump, OutputStream.nullOutputStream());
         csv.text.line(HEADER);
-        words.rows(false, (start, end, kind, run, output, ownership) -> {
+        words.rows(false, false, (start, end, kind, run, output, ownership) -> {
             csv.range(start, end);
             boolean entry = run.end() != run.start();
             csv.text.add(",");

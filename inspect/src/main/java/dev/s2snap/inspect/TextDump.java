@@ -232,7 +232,7 @@ public final class TextDump {
     }
 
     private void table() throws IOException {
-        rows(true, this::measure);
+        rows(true, false, this::measure);
         if (owners.isEmpty()) {
             text.line("no entry is in use");
             return;
@@ -259,7 +259,7 @@ public final class TextDump {
             text.column(owner).add("owner");
         }
         text.line();
-        rows(true, (start, end, words, run, target, ownership) -> {
+        rows(true, false, (start, end, words, run, target, ownership) -> {
             text.hex(start, digits).add("-");
             // The upper range of a stage 1 ends at 2^64.
             (end == 0 ? text.add(TOP) : text.hex(end, digits)).rightSize(end - start, size);
@@ -319,11 +319,13 @@ public final class TextDump {
     /// Passes on all rows.
     ///
     /// @param frames whether annotations with consecutive frames of one guest are one row, with the bits of the first
-    void rows(boolean frames, RowSink sink) throws IOException {
+    /// @param everything also for memory that has no entry and that EL2 does not map
+    void rows(boolean frames, boolean everything, RowSink sink) throws IOException {
         Rows rows = new Rows(frames, sink);
         List<LeafRun> runs = dump.result().runs();
         switch (dump.states()) {
-            case Fact.Known<List<StateRun>>(List<StateRun> states, String _) -> rowsByState(runs, states, rows);
+            case Fact.Known<List<StateRun>>(List<StateRun> states, String _) ->
+                rowsByState(runs, states, everything, rows);
             case Fact.Unknown<List<StateRun>> _ -> {
                 for (LeafRun run : runs) {
                     rows.row(run.start(), run.end(), run, ownership(run));
@@ -334,7 +336,8 @@ public final class TextDump {
     }
 
     /// Rows of the host's table, cut where the ownership changes, and with the empty entries whose memory EL2 maps.
-    private void rowsByState(List<LeafRun> runs, List<StateRun> states, Rows rows) throws IOException {
+    private void rowsByState(List<LeafRun> runs, List<StateRun> states, boolean everything, Rows rows)
+            throws IOException {
         int index = 0;
         long covered = 0;
         for (StateRun state : states) {
@@ -349,7 +352,7 @@ public final class TextDump {
                 long to = index < runs.size() ? Math.min(state.end(), inside ? run.end() : run.start()) : state.end();
                 if (inside) {
                     rows.row(at, to, run, ownership(run, state, at, to));
-                } else if (state.hyp() != PageState.NOPAGE) {
+                } else if (everything || state.hyp() != PageState.NOPAGE) {
                     rows.row(at, to, EMPTY, ownership(state));
                 }
                 at = to;
@@ -480,6 +483,9 @@ public final class TextDump {
 
     /// Ownership without a look at the entry.
     private static Ownership ownership(StateRun state) {
+        if (state.host() == PageState.NOPAGE && state.hyp() == PageState.NOPAGE) {
+            return new Ownership("nobody");
+        }
         long guests = state.guestShares().orElse(0);
         if (guests > 0 && state.host() == PageState.SHARED_OWNED && state.hyp() == PageState.NOPAGE) {
             return new Ownership("host, shared with " + (guests == 1 ? "a guest" : guests + " guests"));

@@ -66,6 +66,7 @@ class FormattedDumpTest {
         TextDump words = new TextDump(dump, OutputStream.nullOutputStream());
         words.rows(
                 true,
+                false,
                 (start, end, kind, run, output, ownership) -> rows.add(new Row(
                         start,
                         end,

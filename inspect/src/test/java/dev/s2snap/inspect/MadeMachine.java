@@ -176,6 +176,12 @@ final class MadeMachine implements Machine, PhysicalMemory {
         return this;
     }
 
+    /// Gives a guest's root a pointer to a table that is not there.
+    MadeMachine pointGuest(int index) {
+        put(guests.get(index).table(), 1L << 39, 0, 0x7_0000_0003L);
+        return this;
+    }
+
     MadeMachine hostEntry(long address, int level, long descriptor) {
         put(host, address, level, descriptor);
         return this;
