@@ -29,7 +29,7 @@ class OwnersTest {
                 .regions(
                         new MemoryRegion(0x4000_0000L, 0x8000, 0),
                         new MemoryRegion(0x4000_8000L, 0x1000, MemoryRegion.NOMAP))
-                .host(0x900_0000L, 0x900_1000L, HOST_PAGE & ~0x80L | 1L << 54)
+                .host(0x900_0000L, 0x900_1000L, (HOST_PAGE & ~0x80L) | 1L << 54)
                 .host(0x4000_0000L, 0x4000_1000L, HOST_PAGE)
                 .annotate(0x4000_1000L, 0x4000_2000L, 0x2000_0080_0001_0004L)
                 .annotate(0x4000_2000L, 0x4000_3000L, 0x2000_0080_0011_0004L)
