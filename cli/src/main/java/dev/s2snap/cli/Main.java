@@ -109,6 +109,7 @@ public final class Main implements Callable<Integer> {
         Map<String, Function<Output, Object>> commands = new LinkedHashMap<>();
         commands.put("snapshot", SnapshotCommand::new);
         commands.put("dump", DumpCommand::new);
+        commands.put("check", CheckCommand::new);
         commands.put("owners", OwnersCommand::new);
         commands.put("info", InfoCommand::new);
         commands.put("model", ModelCommand::new);

@@ -12,7 +12,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/// Every example in README.md and in the documents beside it is run, and prints what is written there. A line of three dots stands for any lines.
+/// Every example in README.md and in the documents beside it is run, and prints what is written there. A line of three
+/// dots stands for any lines.
 class ReadmeTest {
     private static final Path ROOT = Path.of("..");
 

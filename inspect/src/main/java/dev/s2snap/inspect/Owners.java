@@ -41,13 +41,7 @@ public record Owners(
     /// @param state what it is to the guest, if this kernel says so in its table
     /// @param handle of the VM, if the host's annotations name it
     public record GuestRun(
-            long start,
-            long end,
-            int guest,
-            int vmid,
-            long ipa,
-            Optional<PageState> state,
-            Optional<Integer> handle) {}
+            long start, long end, int guest, int vmid, long ipa, Optional<PageState> state, Optional<Integer> handle) {}
 
     /// @throws NoAnswerException if it is not known who owns what
     public static Owners of(Reading reading) {
@@ -90,10 +84,7 @@ public record Owners(
     private static void add(List<Run> runs, Run run) {
         if (!runs.isEmpty()) {
             Run last = runs.getLast();
-            if (last.end == run.start
-                    && last.owner.equals(run.owner)
-                    && last.guest.isEmpty()
-                    && run.guest.isEmpty()) {
+            if (last.end == run.start && last.owner.equals(run.owner) && last.guest.isEmpty() && run.guest.isEmpty()) {
                 runs.set(runs.size() - 1, new Run(last.start, run.end, run.owner, run.guest));
                 return;
             }
@@ -105,7 +96,8 @@ public record Owners(
     private static Optional<Owner.Guest> guest(Reading reading, LeafRun run) {
         return !run.mapped()
                         && run.size() > 0
-                        && reading.annotations() instanceof Fact.Known<Annotation.Format>(Annotation.Format format, _)
+                        && reading.annotations()
+                                instanceof Fact.Known<Annotation.Format>(Annotation.Format format, String _)
                         && format.decode(run.bits()) instanceof Annotation.OwnedBy(Owner.Guest guest)
                 ? Optional.of(guest)
                 : Optional.empty();
@@ -119,7 +111,8 @@ public record Owners(
                 .optional()
                 .flatMap(host -> at(reading.walk(host).runs(), run.output()))
                 .flatMap(annotated -> guest(reading, annotated))
-                .filter(owner -> owner.frame() == run.start() >>> table.geometry().granuleShift())
+                .filter(owner ->
+                        owner.frame() == run.start() >>> table.geometry().granuleShift())
                 .map(Owner.Guest::handle);
         return new GuestRun(
                 run.output(),

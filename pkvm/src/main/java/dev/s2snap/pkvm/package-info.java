@@ -1,4 +1,4 @@
-/// What protected KVM means by the bits that the architecture leaves to software. No behaviour, no I/O.
+/// What protected KVM means by the bits that the architecture leaves to software. No behaviour of its own, no I/O.
 ///
 /// - [Machine]: memory, registers and tables of one machine, live model or capture alike.
 /// - [Fact]: a value and where it comes from, or why it is not known. Nothing is guessed silently.
@@ -6,6 +6,7 @@
 /// - [Encodings]: how this kernel writes ownership. They changed piece by piece between releases, so they are
 ///   composed; an [Era] is a bundle with a name.
 /// - [Annotation], [PageState], [Owner]: what an entry says once decoded.
+/// - [Rule]: what has to hold on every machine; [Rules] checks it on a [MachineView] and answers with [Violation]s.
 @NullMarked
 package dev.s2snap.pkvm;
 
