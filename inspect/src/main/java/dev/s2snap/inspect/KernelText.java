@@ -101,7 +101,7 @@ public final class KernelText implements EntryVisitor {
         Registers registers = switch (selector.kind()) {
             case HOST, HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER, GIVEN ->
                 reading.machine().registers();
-            case GUEST, GUEST_VMID ->
+            case GUEST, GUEST_VMID, GUEST_HANDLE ->
                 reading.machine()
                         .guestRegisters()
                         .get(selector.guest(reading.machine()).index());

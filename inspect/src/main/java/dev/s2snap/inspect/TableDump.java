@@ -33,7 +33,7 @@ public record TableDump(
             case HOST -> Attributes.host(machine, table);
             case HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER -> Attributes.stage1(machine, table);
             case GIVEN -> Attributes.given(machine, table);
-            case GUEST, GUEST_VMID ->
+            case GUEST, GUEST_VMID, GUEST_HANDLE ->
                 Attributes.guest(machine, table, selector.guest(machine).index());
         };
         Fact<OwnershipRuns.Result> ownership = selector.kind() == TableSelector.Kind.HOST

@@ -1,11 +1,17 @@
 package dev.s2snap.inspect;
 
+import dev.s2snap.pkvm.Annotation;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.Guest;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MachineTables;
+import dev.s2snap.pkvm.Owner;
+import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.GeometryException;
+import dev.s2snap.vmsa.LeafRun;
+import dev.s2snap.vmsa.LeafRuns;
 import dev.s2snap.vmsa.PhysicalMemory;
+import dev.s2snap.vmsa.Translation;
 import dev.s2snap.vmsa.TranslationTable;
 import java.util.List;
 import java.util.Map;
@@ -21,9 +27,10 @@ import java.util.TreeMap;
 /// | `hyp:upper` | its upper range under E2H, TTBR1_EL2 |
 /// | `el1:lower`, `el1:upper` | the host's own stage 1, TTBR0_EL1 and TTBR1_EL1 |
 /// | `guest:N`, `guest:vmid=N` | a guest's stage 2 |
+/// | `guest:handle=N` | a protected guest's, by the handle that the host's annotations name (7.0 and later) |
 /// | `at:ADDRESS,KEY=VALUE,...` | any table, of which no register tells: see [GivenTable] |
 ///
-/// @param number index of the guest, or its VMID; 0 for the others
+/// @param number index of the guest, its VMID or its handle; 0 for the others
 /// @param given the table of `at:`
 public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
 
@@ -36,6 +43,7 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
         EL1_UPPER,
         GUEST,
         GUEST_VMID,
+        GUEST_HANDLE,
         GIVEN;
 
         /// Whether it is a table of the hypervisor itself.
@@ -61,6 +69,7 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
 
     private static final String GUEST = "guest:";
     private static final String VMID = "guest:vmid=";
+    private static final String HANDLE = "guest:handle=";
     private static final String GIVEN = "at:";
 
     private TableSelector(Kind kind, int number) {
@@ -85,6 +94,9 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
             if (text.startsWith(VMID)) {
                 return new TableSelector(Kind.GUEST_VMID, number(text.substring(VMID.length())));
             }
+            if (text.startsWith(HANDLE)) {
+                return new TableSelector(Kind.GUEST_HANDLE, number(text.substring(HANDLE.length())));
+            }
             if (text.startsWith(GUEST)) {
                 return guest(number(text.substring(GUEST.length())));
             }
@@ -93,7 +105,7 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
         }
         throw new IllegalArgumentException(
                 "\"" + text + "\" is no table; there are host, hyp, hyp:upper, el1:lower, el1:upper, guest:N,"
-                        + " guest:vmid=N and at:ADDRESS,...");
+                        + " guest:vmid=N, guest:handle=N and at:ADDRESS,...");
     }
 
     private static int number(String digits) {
@@ -108,7 +120,12 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
     Guest guest(Machine machine) {
         List<Guest> guests = machine.guests();
         for (Guest guest : guests) {
-            if (number == (kind == Kind.GUEST ? guest.index() : guest.vmid())) {
+            boolean named = switch (kind) {
+                case GUEST -> number == guest.index();
+                case GUEST_HANDLE -> hasHandle(machine, guest);
+                default -> number == guest.vmid();
+            };
+            if (named) {
                 return guest;
             }
         }
@@ -118,6 +135,27 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
                     case 1 -> "this machine has guest:0 only";
                     default -> "this machine has guest:0 to guest:" + (guests.size() - 1);
                 });
+    }
+
+    /// Whether an annotation of the host's table says that `guest` is the VM of this handle: it names the frame at
+    /// which
+    /// the guest has the page. Kernels from 7.0 on say so of pages that were donated to a protected guest.
+    private boolean hasHandle(Machine machine, Guest guest) {
+        if (!(machine.host() instanceof Fact.Known<TranslationTable>(TranslationTable host, String _))
+                || !(guest.table() instanceof Fact.Known<TranslationTable>(TranslationTable table, String _))) {
+            return false;
+        }
+        for (LeafRun run : LeafRuns.of(host).runs()) {
+            if (Descriptor.annotated(run.bits())
+                    && Annotation.Format.TYPED.decode(run.bits())
+                            instanceof Annotation.OwnedBy(Owner.Guest(int handle, long frame))
+                    && handle == number
+                    && table.translate(frame << table.geometry().granuleShift()) instanceof Translation.Mapped mapped
+                    && mapped.output() == run.start()) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /// The table that is named, or why it is not known.
@@ -131,7 +169,7 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
                 case HYP_UPPER -> MachineTables.hypUpper(machine.memory(), machine.registers());
                 case EL1_LOWER -> MachineTables.el1(machine.memory(), machine.registers(), false);
                 case EL1_UPPER -> MachineTables.el1(machine.memory(), machine.registers(), true);
-                case GUEST, GUEST_VMID -> guest(machine).table();
+                case GUEST, GUEST_VMID, GUEST_HANDLE -> guest(machine).table();
                 case GIVEN -> Fact.known(given.orElseThrow().in(machine.memory()), "the command line");
             };
         } catch (GeometryException e) {
@@ -174,6 +212,7 @@ public record TableSelector(Kind kind, int number, Optional<GivenTable> given) {
             case GIVEN -> GIVEN + given.orElseThrow().text();
             case GUEST -> GUEST + Integer.toUnsignedString(number);
             case GUEST_VMID -> VMID + Integer.toUnsignedString(number);
+            case GUEST_HANDLE -> HANDLE + "0x" + Integer.toHexString(number);
         };
     }
 }

@@ -213,7 +213,7 @@ public final class TextDump {
         Fact<?> states = switch (dump.selector().kind()) {
             case HOST -> dump.states();
             case HYP -> reading.hypStates();
-            case GUEST, GUEST_VMID -> reading.hostStates();
+            case GUEST, GUEST_VMID, GUEST_HANDLE -> reading.hostStates();
             case HYP_UPPER, EL1_LOWER, EL1_UPPER, GIVEN -> Fact.known("", "no page states are kept there");
         };
         if (states instanceof Fact.Unknown<?>(String why)) {
@@ -446,7 +446,7 @@ public final class TextDump {
             case HYP, HYP_UPPER -> mapped ? owner(hypWords(run)) : invalid(run);
             case EL1_LOWER, EL1_UPPER -> mapped ? new Ownership("") : invalid(run);
             case GIVEN -> mapped ? owner(software(run)) : stage1() ? invalid(run) : annotated(run);
-            case GUEST, GUEST_VMID -> mapped ? owner(guestWords(run)) : annotated(run);
+            case GUEST, GUEST_VMID, GUEST_HANDLE -> mapped ? owner(guestWords(run)) : annotated(run);
         };
     }
 

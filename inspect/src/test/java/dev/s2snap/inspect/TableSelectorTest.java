@@ -22,6 +22,7 @@ class TableSelectorTest {
                 "guest:0",
                 "guest:12",
                 "guest:vmid=3",
+                "guest:handle=0x1000",
                 "at:0x80000000,ia=48,start=0"
             })
     void aTableIsNamedAsItIsShown(String name) {
@@ -46,6 +47,23 @@ class TableSelectorTest {
         machine.register("TTBR0_EL1", 0x8000_0000L).register("TCR_EL1", 0xc010L);
         assertThat(TableSelector.parse("el1:lower").of(machine).provenance())
                 .isEqualTo("unknown: TCR_EL1.TG0 = 3 is reserved");
+    }
+
+    @Test
+    void aProtectedGuestIsNamedByTheHandleInTheHostsAnnotations() {
+        MadeMachine machine = new MadeMachine()
+                .annotate(0x4000_1000L, 0x4000_2000L, 0x2000_0080_0001_0004L)
+                .annotate(0x4000_2000L, 0x4000_3000L, 0x2000_0080_0001_0014L)
+                // Has another page at that frame.
+                .guest(1, 0x8000_0000L, 0x8000_1000L, 0x4000_57ffL)
+                .guest(2, 0x8000_0000L, 0x8000_1000L, 0x4000_17ffL);
+        assertThat(TableSelector.parse("guest:handle=0x1000").guest(machine).vmid())
+                .isEqualTo(2);
+        assertThatThrownBy(() -> TableSelector.parse("guest:handle=0x1001").of(machine))
+                .isInstanceOf(NoAnswerException.class)
+                .hasMessage("there is no guest:handle=0x1001; this machine has guest:0 to guest:1");
+        assertThatThrownBy(() -> TableSelector.parse("guest:handle=0x1000").of(machine.withoutHost()))
+                .isInstanceOf(NoAnswerException.class);
     }
 
     @Test
