@@ -18,10 +18,8 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -58,10 +56,6 @@ import picocli.CommandLine.TypeConversionException;
             "input."
         })
 final class DumpCommand implements Callable<Integer> {
-    /// Findings behind which something could not be read.
-    private static final Set<Finding.Rule> UNREAD =
-            EnumSet.of(Finding.Rule.ABSENT_TABLE, Finding.Rule.TABLE_CYCLE, Finding.Rule.SHARED_TABLE);
-
     private final Output output;
 
     @Parameters(
@@ -228,26 +222,25 @@ final class DumpCommand implements Callable<Integer> {
     /// A text that has no place for what could not be read: that goes to standard error.
     private int kernelText(Machine machine, KernelTextDialect words) throws IOException {
         ByteArrayOutputStream text = new ByteArrayOutputStream();
-        List<Finding> findings;
+        KernelText.Written written;
         try {
-            findings = KernelText.write(options.reading(machine), known(machine), words, text);
+            written = KernelText.write(options.reading(machine), known(machine), words, text);
         } catch (NoAnswerException e) {
             throw new NoAnswerException(source + ": " + e.getMessage(), e);
         }
         output.write(Optional.ofNullable(file), text::writeTo);
-        if (findings.isEmpty()) {
+        if (written.findings().isEmpty()) {
             return Main.DONE;
         }
-        Finding first = findings.getFirst();
+        Finding first = written.findings().getFirst();
         spec.commandLine()
                 .getErr()
                 .println("s2snap: " + source.replaceAll("\\p{Cntrl}", "?") + ": "
                         + first.rule().id() + ": "
                         + first.message()
-                        + (findings.size() == 1 ? "" : ", and " + (findings.size() - 1) + " more findings")
+                        + (written.number() == 1 ? "" : ", and " + (written.number() - 1) + " more findings")
                         + "; dump without --dialect lists them");
-        boolean complete = findings.stream().noneMatch(finding -> UNREAD.contains(finding.rule()));
-        return complete ? Main.DONE : Main.BAD_NEWS;
+        return written.complete() ? Main.DONE : Main.BAD_NEWS;
     }
 
     /// Which tables can be asked for instead.

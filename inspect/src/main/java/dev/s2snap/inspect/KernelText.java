@@ -39,6 +39,8 @@ public final class KernelText implements EntryVisitor {
     private final Map<Long, byte[]> attributeText = new HashMap<>();
     private final byte[][] levelNames = new byte[TableGeometry.LAST_LEVEL - TableGeometry.FIRST_LEVEL + 1][];
     private final List<Finding> findings = new ArrayList<>();
+    private long unlisted;
+    private boolean unread;
 
     // The open region; `end` is where the next entry has to begin to be part of it.
     private boolean open;
@@ -46,6 +48,13 @@ public final class KernelText implements EntryVisitor {
     private long end;
     private int level;
     private long value;
+
+    /// What was wrong with a table that was written.
+    ///
+    /// @param findings the first of each rule, in the order of the walk
+    /// @param number how many there are in all
+    /// @param complete whether all of the table could be read
+    public record Written(List<Finding> findings, long number, boolean complete) {}
 
     private KernelText(TableGeometry geometry, KernelTextDialect dialect, KernelTextDialect.Use use, OutputStream out) {
         this.geometry = geometry;
@@ -61,9 +70,9 @@ public final class KernelText implements EntryVisitor {
     /// Writes the text of `table`.
     ///
     /// @param use of the table, which decides about some attributes of v4
-    /// @return what was wrong with the table; empty if the text says all there is
+    /// @return what was wrong with the table; no findings if the text says all there is
     /// @throws NoAnswerException if there is no such text: for a stage 1, and for a table of one level
-    public static List<Finding> write(
+    public static Written write(
             TranslationTable table, KernelTextDialect dialect, KernelTextDialect.Use use, OutputStream out)
             throws IOException {
         TableGeometry geometry = table.geometry();
@@ -83,7 +92,7 @@ public final class KernelText implements EntryVisitor {
         } catch (UncheckedIOException e) {
             throw e.getCause();
         }
-        return List.copyOf(text.findings);
+        return new Written(List.copyOf(text.findings), text.findings.size() + text.unlisted, !text.unread);
     }
 
     /// Writes the text of a machine's table, in the words that are right for its kernel.
@@ -91,8 +100,8 @@ public final class KernelText implements EntryVisitor {
     /// @return what was wrong with the table
     /// @throws NoAnswerException if there is no such table or no such text, or if the dialect would misread the
     ///     ownership bits of this kernel
-    public static List<Finding> write(
-            Reading reading, TableSelector selector, KernelTextDialect dialect, OutputStream out) throws IOException {
+    public static Written write(Reading reading, TableSelector selector, KernelTextDialect dialect, OutputStream out)
+            throws IOException {
         TranslationTable table = selector.readable(reading.machine()).value();
         boolean host = selector.kind() == TableSelector.Kind.HOST;
         if (host && dialect.namesOwners()) {
@@ -161,6 +170,16 @@ public final class KernelText implements EntryVisitor {
     @Override
     public void finding(Finding finding) {
         findings.add(finding);
+    }
+
+    @Override
+    public void unlisted(Finding.Rule rule, long number) {
+        unlisted += number;
+    }
+
+    @Override
+    public void unread(long inputAddress, long size) {
+        unread = true;
     }
 
     private void begin(long address, int level, long value) {

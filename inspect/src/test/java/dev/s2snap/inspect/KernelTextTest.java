@@ -27,7 +27,8 @@ class KernelTextTest {
     private static String text(Made made, KernelTextDialect dialect, KernelTextDialect.Use use) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try {
-            assertThat(KernelText.write(made.table(), dialect, use, out)).isEmpty();
+            assertThat(KernelText.write(made.table(), dialect, use, out))
+                    .isEqualTo(new KernelText.Written(List.of(), 0, true));
         } catch (IOException e) {
             throw new AssertionError(e);
         }
@@ -213,7 +214,10 @@ class KernelTextTest {
         Made made = new Made(12, 40, 1).put(0, 3, RWX).put(0x4000_0000L, 1, 0x7000_0000_0003L);
         ByteArrayOutputStream out = new ByteArrayOutputStream();
 
-        List<Finding> findings = KernelText.write(made.table(), KernelTextDialect.LINUX_6_12, GUEST, out);
+        KernelText.Written written = KernelText.write(made.table(), KernelTextDialect.LINUX_6_12, GUEST, out);
+        List<Finding> findings = written.findings();
+        assertThat(written.number()).isEqualTo(findings.size());
+        assertThat(written.complete()).isFalse();
 
         assertThat(findings).singleElement().matches(finding -> finding.rule() == Finding.Rule.ABSENT_TABLE);
         assertThat(out.toString(StandardCharsets.US_ASCII)).endsWith("-0x0000000040000000        1022M 2\n");
@@ -223,6 +227,17 @@ class KernelTextTest {
         KernelText.write(made.table(), KernelTextDialect.LINUX_6_12, GUEST, out);
         assertThat(out.toString(StandardCharsets.US_ASCII))
                 .endsWith("0x0000000000000000-0x000000ffc0000000        1023G 1\n");
+    }
+
+    @Test
+    void aTableBeyondTheOutputSizeIsNotReadAndSaidNotToBe() throws IOException {
+        MadeMachine machine =
+                new MadeMachine().host(0x4000_0000L, 0x4000_1000L, 0x7ff).hostEntry(1L << 39, 0, 1L << 40 | 3);
+        TableSelector narrow = TableSelector.parse("at:0x80000000,ia=48,start=0,oa=40");
+        KernelText.Written written = KernelText.write(
+                Reading.of(machine), narrow, KernelTextDialect.LINUX_7_3, OutputStream.nullOutputStream());
+        assertThat(written.findings()).extracting(Finding::rule).containsExactly(Finding.Rule.ADDRESS_SIZE);
+        assertThat(written.complete()).isFalse();
     }
 
     @Test
