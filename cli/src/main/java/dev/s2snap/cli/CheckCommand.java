@@ -5,14 +5,9 @@ import dev.s2snap.inspect.JsonCheck;
 import dev.s2snap.inspect.TextCheck;
 import dev.s2snap.model.PkvmModel;
 import java.io.IOException;
-import java.nio.file.Path;
-import java.util.Optional;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 
 /// `s2snap check`: a machine against the rules of protected KVM.
 @Command(
@@ -34,28 +29,11 @@ import picocli.CommandLine.Parameters;
 final class CheckCommand implements Callable<Integer> {
     private final Output output;
 
-    @Parameters(
-            paramLabel = "SOURCE",
-            description = "An ELF core of the machine's memory, a capture, or model[:KEY=VALUE,...].")
-    private String source = "";
-
-    @Option(names = "--format", paramLabel = "FORMAT", description = "text or json. Default: ${DEFAULT-VALUE}.")
-    private Format format = Format.text;
-
-    @Option(
-            names = "-o",
-            paramLabel = "FILE",
-            description = "Write to this file, which appears complete or not at all.")
-    private @Nullable Path file;
+    @Mixin
+    private AnswerOptions answer = new AnswerOptions();
 
     @Mixin
     private SourceOptions options = new SourceOptions();
-
-    /// The names are those on the command line.
-    enum Format {
-        text,
-        json
-    }
 
     CheckCommand(Output output) {
         this.output = output;
@@ -63,15 +41,10 @@ final class CheckCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        try (Sources.Open open = Sources.open(source, options)) {
+        try (Sources.Open open = Sources.open(answer.source(), options)) {
             // The model's host can share pages with the secure world, which leaves a trace in the host's table only.
             Check check = Check.of(options.reading(open.machine()), open.machine() instanceof PkvmModel);
-            output.write(Optional.ofNullable(file), out -> {
-                switch (format) {
-                    case text -> TextCheck.write(check, out);
-                    case json -> JsonCheck.write(check, out);
-                }
-            });
+            answer.write(output, out -> TextCheck.write(check, out), out -> JsonCheck.write(check, out));
             return check.clean() ? Main.DONE : Main.BAD_NEWS;
         }
     }

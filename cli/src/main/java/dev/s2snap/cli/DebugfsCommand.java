@@ -63,7 +63,8 @@ final class DebugfsCommand implements Callable<Integer> {
             names = "--dialect",
             paramLabel = "DIALECT",
             converter = DumpCommand.DialectConverter.class,
-            description = "How tables are written: v4, linux-6.12, linux-6.18 or linux-7.3. Default: v4.")
+            description =
+                    "How tables are written: v4, linux-6.12, linux-6.18, linux-7.3, android-6.6 or android-6.12. Default: v4.")
     private KernelTextDialect dialect = KernelTextDialect.V4;
 
     DebugfsCommand(Output output) {

@@ -142,18 +142,6 @@ class CheckCommandTest {
         assertThat(Run.of("check", "nowhere.core").isRefused().err()).contains("there is no such file");
     }
 
-    @Test
-    void theExampleOfTheDocumentIsTheAnswer() throws IOException {
-        List<String> text = Files.readAllLines(DOCUMENT);
-        int begin = text.indexOf("$ ./s2snap check samples/deb-6.12/host.core --regs samples/deb-6.12/host.regs.json");
-        int end = begin;
-        while (!text.get(end).equals("```")) {
-            end++;
-        }
-        Run run = Run.of("check", Run.core("host"), "--regs", Run.registers("host"));
-        assertThat(run.text().lines().toList()).isEqualTo(text.subList(begin + 1, end));
-    }
-
     @ParameterizedTest
     @EnumSource
     void everyRuleIsInTheDocument(Rule rule) throws IOException {

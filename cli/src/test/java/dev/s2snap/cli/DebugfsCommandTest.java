@@ -7,12 +7,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class DebugfsCommandTest {
@@ -122,50 +120,5 @@ class DebugfsCommandTest {
         assertThat(Run.of("debugfs", "--help").succeeds().text())
                 .contains("Usage: s2snap debugfs")
                 .contains("Examples:\n  s2snap debugfs model\n");
-    }
-
-    /// The examples of docs/debugfs.md print what is written there.
-    static List<List<String>> examples() throws IOException {
-        return List.of(Files.readString(Path.of("..", "docs", "debugfs.md")).split("```console\n", -1)).stream()
-                .skip(1)
-                .map(block -> block.substring(0, block.indexOf("```")).lines().toList())
-                .toList();
-    }
-
-    @ParameterizedTest
-    @MethodSource("examples")
-    void theDocumentedExamplesPrintWhatTheySay(List<String> lines) {
-        assertThat(lines.getFirst()).startsWith("$ ./s2snap ");
-        Object[] args = Stream.of(
-                        lines.getFirst().substring("$ ./s2snap ".length()).split(" ", -1))
-                .map(word -> word.startsWith("samples/") ? Path.of("..", word).toString() : word)
-                .toArray();
-
-        List<String> printed = Run.of(args)
-                .succeeds()
-                .text()
-                .lines()
-                .map(String::stripTrailing)
-                .toList();
-
-        int at = 0;
-        boolean gap = false;
-        for (String line : lines.subList(1, lines.size())) {
-            if (line.equals("...")) {
-                gap = true;
-                continue;
-            }
-            int found = printed.subList(at, printed.size()).indexOf(line);
-            assertThat(found).as("'%s' behind line %d", line, at).isNotNegative();
-            assertThat(gap || found == 0).as("'%s' is the next line", line).isTrue();
-            at += found + 1;
-            gap = false;
-        }
-        assertThat(gap || at == printed.size()).isTrue();
-    }
-
-    @Test
-    void thereAreExamples() throws IOException {
-        assertThat(examples()).hasSizeGreaterThanOrEqualTo(3);
     }
 }

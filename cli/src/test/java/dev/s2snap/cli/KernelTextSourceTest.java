@@ -230,24 +230,4 @@ class KernelTextSourceTest {
                         .err())
                 .contains("a dialect is text; leave out --dialect or --format csv");
     }
-
-    /// Every example in docs/kernel-text.md prints what is written there, all of it.
-    @Test
-    void theExamplesOfTheDocumentAreTrue() throws IOException {
-        List<String> document = Files.readAllLines(Path.of("..", "docs", "kernel-text.md"));
-        String prompt = "$ ./s2snap ";
-        int examples = 0;
-        for (int i = 0; i < document.size(); i++) {
-            if (document.get(i).startsWith(prompt)) {
-                Object[] words = Arrays.stream(
-                                document.get(i).substring(prompt.length()).split(" ", -1))
-                        .map(word -> word.startsWith("samples/") ? "../" + word : word)
-                        .toArray();
-                List<String> behind = document.subList(i + 1, document.size());
-                assertThat(Run.of(words).succeeds().text().lines()).isEqualTo(behind.subList(0, behind.indexOf("```")));
-                examples++;
-            }
-        }
-        assertThat(examples).isEqualTo(2);
-    }
 }

@@ -49,7 +49,10 @@ public record GivenTable(String text, TableGeometry geometry, long root) {
         if (granule == null) {
             throw wrong(text, "granule is 4K, 16K or 64K");
         }
-        boolean lpa2 = values.containsKey("lpa2");
+        boolean lpa2 = List.of(parts).contains("lpa2");
+        if (!lpa2 && values.containsKey("lpa2")) {
+            throw wrong(text, "lpa2 has no value: it is there or not");
+        }
         if (!values.containsKey("ia")) {
             throw wrong(text, "ia=BITS is missing, the size of its input addresses");
         }

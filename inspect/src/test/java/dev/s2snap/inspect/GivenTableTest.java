@@ -39,6 +39,8 @@ class GivenTableTest {
                 "0x4fac9000 | ia=BITS is missing, the size of its input addresses",
                 "0x4fac9000,ia=48 | start=LEVEL is missing, the level of its root",
                 "0x4fac9000,ia=many,start=0 | ia is a number, not \"many\"",
+                "0x4fac9000,ia=48,start=0,lpa2=no | lpa2 has no value: it is there or not",
+                "0x4fac9000,ia=48,start=0,lpa2= | lpa2 has no value: it is there or not",
                 "0x4fac9000,ia=48,ia=40,start=0 | ia is there twice",
                 "0x4fac9000,ia=48,start=0,size=3 | \"size\" is not one of regime, granule, ia, start, oa, lpa2",
                 "0x4fac9000,ia=48,start=0,granule=8K | granule is 4K, 16K or 64K",
