@@ -168,6 +168,9 @@ final class DumpCommand implements Callable<Integer> {
                     case csv -> CsvDump.write(dump, out);
                 }
             });
+            if (format == Format.csv) {
+                tell(dump.result().findings(), dump.result().totalFindings(), "--format csv");
+            }
             return dump.complete() ? Main.DONE : Main.BAD_NEWS;
         }
     }
@@ -219,7 +222,7 @@ final class DumpCommand implements Callable<Integer> {
         return selector;
     }
 
-    /// A text that has no place for what could not be read: that goes to standard error.
+    /// The text of a kernel's debugfs.
     private int kernelText(Machine machine, KernelTextDialect words) throws IOException {
         ByteArrayOutputStream text = new ByteArrayOutputStream();
         KernelText.Written written;
@@ -229,18 +232,24 @@ final class DumpCommand implements Callable<Integer> {
             throw new NoAnswerException(source + ": " + e.getMessage(), e);
         }
         output.write(Optional.ofNullable(file), text::writeTo);
-        if (written.findings().isEmpty()) {
-            return Main.DONE;
-        }
-        Finding first = written.findings().getFirst();
-        spec.commandLine()
-                .getErr()
-                .println("s2snap: " + source.replaceAll("\\p{Cntrl}", "?") + ": "
-                        + first.rule().id() + ": "
-                        + first.message()
-                        + (written.number() == 1 ? "" : ", and " + (written.number() - 1) + " more findings")
-                        + "; dump without --dialect lists them");
+        tell(written.findings(), written.number(), "--dialect");
         return written.complete() ? Main.DONE : Main.BAD_NEWS;
+    }
+
+    /// Of a form that has no place for findings.
+    ///
+    /// @param option leads to that form
+    private void tell(List<Finding> findings, long number, String option) {
+        if (!findings.isEmpty()) {
+            Finding first = findings.getFirst();
+            spec.commandLine()
+                    .getErr()
+                    .println("s2snap: " + source.replaceAll("\\p{Cntrl}", "?") + ": "
+                            + first.rule().id() + ": "
+                            + first.message()
+                            + (number == 1 ? "" : ", and " + (number - 1) + " more findings")
+                            + "; dump without " + option + " lists them");
+        }
     }
 
     /// Which tables can be asked for instead.

@@ -150,6 +150,14 @@ class CommandLineTest {
         Run json = Run.of("dump", CORE, "--regs", file, "--format", "json");
         assertThat(json.status()).isEqualTo(1);
         assertThat(JsonTree.parse(json.out())).containsEntry("complete", false);
+        // Lines of values have no place for findings.
+        Run csv = Run.of("dump", CORE, "--regs", file, "--format", "csv");
+        assertThat(csv.status()).isEqualTo(1);
+        assertThat(csv.err())
+                .startsWith("s2snap: ")
+                .contains(": absent-table: the level 1 table at 0x410f2000 is not in this memory, and ")
+                .endsWith(" more findings; dump without --format csv lists them\n")
+                .hasLineCount(1);
     }
 
     @Test

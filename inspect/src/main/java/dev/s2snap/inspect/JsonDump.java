@@ -17,7 +17,12 @@ import java.util.function.Consumer;
 /// Addresses and descriptors are strings of lower-case hex with `0x`, all other numbers are numbers. Ends are
 /// exclusive.
 /// `states` is null, and `statesReason` says why, where the states are not known; it is not an empty list then.
-/// `findings` are what is wrong with the table; `remarks` are what was assumed for the states.
+/// `findings` are what is wrong with the table, `findingsNotListed` how many more there are of each rule; `remarks` are
+/// what was assumed for the states. `unreadBytes` is how much of the input address space could not be read, and
+/// `unread`
+/// where that is; of more than a thousand places the last one goes on to the end of the last. `tableAttributes` are
+/// bits
+/// 63:59 of all table descriptors of a stage 1, or-ed: what they restrict is not applied to `leaves`.
 /// The keys and their order are stable; new ones come behind the others.
 public final class JsonDump {
     private final TableDump dump;
@@ -79,7 +84,7 @@ public final class JsonDump {
             string(text.add(between), rest.getKey().id()).add(":").decimal(rest.getValue());
             between = ",";
         }
-        text.add("}");
+        hex(text.add("},\"tableAttributes\":"), dump.result().tableAttributes());
     }
 
     private void geometry() throws IOException {

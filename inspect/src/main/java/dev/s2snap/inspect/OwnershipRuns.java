@@ -20,18 +20,21 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeSet;
 
-/// Who owns what, by physical address, where the page states are in the descriptors (6.1 to 6.13).
+/// Who owns what, by physical address.
 ///
-/// **Host.** A valid entry of its table has the state in bits 56:55. An invalid, non-zero one is NOPAGE. A zero one
-/// means
-/// owned and not mapped yet, if it is memory; where the memory map is not known, only such pages are listed that EL2
-/// maps, and they are taken for memory unless EL2 maps them as a device. The table is an identity map, so its input
-/// addresses are taken for physical ones, as the kernel does.
+/// **States in descriptors** (6.1 to 6.13). A valid entry of the host's table has the host's state in bits 56:55. An
+/// invalid, non-zero one is NOPAGE. A zero one means owned and not mapped yet, if it is memory; where the memory map is
+/// not known, only such pages are listed that EL2 maps, and they are taken for memory unless EL2 maps them as a device.
+/// The table is an identity map, so its input addresses are taken for physical ones, as the kernel does.
 ///
-/// **Hypervisor.** The state is in the valid entries of its table. A page that EL2 does not map is NOPAGE. One that it
-/// maps
-/// several times, with different states, has the state of the linear map, or else of the lowest virtual address; the
-/// linear map is the distance of virtual to physical address under which EL2 maps most.
+/// The hypervisor's state is in the valid entries of its table (until 6.16). A page that EL2 does not map is NOPAGE.
+/// One
+/// that it maps several times, with different states, has the state of the linear map, or else of the lowest virtual
+/// address; the linear map is the distance of virtual to physical address under which EL2 maps most.
+///
+/// **States in the hyp_vmemmap** (the host's from 6.14 on, both from 6.17). Every page frame of memory has an entry.
+/// What has none is no memory, and is what the tables say of it; memory whose entry cannot be read is left out, with a
+/// remark.
 final class OwnershipRuns {
 
     /// @param remarks what was assumed, one sentence each
@@ -117,7 +120,7 @@ final class OwnershipRuns {
             ownership.frames(frames);
             if (ownership.frameRuns.stream().noneMatch(FrameRun::known)) {
                 return Fact.unknown(
-                        "this kernel keeps page states in its hyp_vmemmap, no page of which is in this" + " memory");
+                        "this kernel keeps page states in its hyp_vmemmap, no page of which is in this memory");
             }
         }
         List<Mapped> mapped = ownership.mapped(hypWalk.runs(), Attributes.stage1(machine, hyp));

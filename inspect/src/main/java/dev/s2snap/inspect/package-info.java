@@ -4,7 +4,9 @@
 ///
 /// - [Reading]: a machine, with how its ownership bits are understood, known or inferred; walks each table once.
 /// - [TableSelector]: which table is meant; [TableDump]: one table whole, and who owns what ([StateRun]).
-/// - [TextDump] and [JsonDump]: the same for a person and for a program.
+/// - [TextDump], [JsonDump] and [CsvDump]: the same for a person and for programs.
+/// - [KernelText]: a stage 2 in the words of a kernel's debugfs; [KernelTextReader] reads such a text as [KernelTable].
+/// - [Owners]: all memory by owner. [Check]: the rules that are broken, and [Lint].
 /// - [MachineInfo]: every fact and where it comes from.
 ///
 /// What cannot be answered is a [NoAnswerException] with one sentence. Text is made as bytes, by [ByteText].

@@ -50,7 +50,7 @@ class JsonDumpTest {
                 ],
                 "findings":[],
                 "remarks":[],
-                "unreadBytes":0,"unread":[],"findingsNotListed":{}}
+                "unreadBytes":0,"unread":[],"findingsNotListed":{},"tableAttributes":"0x0"}
                 """);
     }
 

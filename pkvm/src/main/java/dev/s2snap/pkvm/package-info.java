@@ -6,6 +6,7 @@
 /// - [Encodings]: how this kernel writes ownership. They changed piece by piece between releases, so they are
 ///   composed; an [Era] is a bundle with a name.
 /// - [Annotation], [PageState], [Owner]: what an entry says once decoded.
+/// - [PageFrames]: the hyp_vmemmap, whose entries a [HypPageLayout] decodes.
 /// - [Rule]: what has to hold on every machine; [Rules] checks it on a [MachineView] and answers with [Violation]s.
 @NullMarked
 package dev.s2snap.pkvm;
