@@ -31,6 +31,7 @@ final class El2Memory implements WritableMemory, TableMemory {
     private final long pageMask;
     private final Tlb tlb = new Tlb();
     private @Nullable TranslationTable table;
+    private @Nullable WriteLog log;
 
     El2Memory(Ram ram, AddressMap map, int pageShift) {
         this.ram = ram;
@@ -49,6 +50,11 @@ final class El2Memory implements WritableMemory, TableMemory {
     @Nullable
     TranslationTable table() {
         return table;
+    }
+
+    /// Gets every store from now on; null for nobody.
+    void log(@Nullable WriteLog value) {
+        log = value;
     }
 
     /// TLBI by VA: drops what is known about the page of `va`.
@@ -74,7 +80,7 @@ final class El2Memory implements WritableMemory, TableMemory {
 
     @Override
     public void write64(long va, long value) {
-        bytes.set(LE64, place(va, true), value);
+        bytes.set(LE64, stored(va, Long.BYTES), value);
     }
 
     @Override
@@ -92,11 +98,11 @@ final class El2Memory implements WritableMemory, TableMemory {
     }
 
     void write32(long va, int value) {
-        bytes.set(LE32, place(va, true), value);
+        bytes.set(LE32, stored(va, Integer.BYTES), value);
     }
 
     void write8(long va, int value) {
-        bytes.set(ValueLayout.JAVA_BYTE, place(va, true), (byte) value);
+        bytes.set(ValueLayout.JAVA_BYTE, stored(va, 1), (byte) value);
     }
 
     int read16(long va) {
@@ -104,13 +110,13 @@ final class El2Memory implements WritableMemory, TableMemory {
     }
 
     void write16(long va, int value) {
-        bytes.set(LE16, place(va, true), (short) value);
+        bytes.set(LE16, stored(va, Short.BYTES), (short) value);
     }
 
     /// Zeroes whole pages.
     void zeroPages(long va, long size) {
         for (long done = 0; done < size; done += pageMask + 1) {
-            bytes.asSlice(place(va + done, true), pageMask + 1).fill((byte) 0);
+            bytes.asSlice(stored(va + done, pageMask + 1), pageMask + 1).fill((byte) 0);
         }
     }
 
@@ -126,7 +132,17 @@ final class El2Memory implements WritableMemory, TableMemory {
 
     @Override
     public long writable(long address, long size) {
-        return place(map.hypVa(address), true);
+        return stored(map.hypVa(address), size);
+    }
+
+    /// The place of bytes that are stored to.
+    private long stored(long va, long size) {
+        long place = place(va, true);
+        WriteLog listening = log;
+        if (listening != null) {
+            listening.add(va, size);
+        }
+        return place;
     }
 
     private long place(long va, boolean write) {

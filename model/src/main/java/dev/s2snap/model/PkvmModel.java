@@ -30,6 +30,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
     private final Hypervisor el2;
     private final SnapshotCall snapshot;
     private final Hypercalls hypercalls;
+    private final Primitives primitives = new Primitives(this);
     private @Nullable HostKernel hostKernel;
     private final List<Cpu> cpus = new ArrayList<>();
     private SnapshotCall.@Nullable Observer observer;
@@ -111,6 +112,16 @@ public final class PkvmModel implements Machine, AutoCloseable {
     /// Sees what the hypervisor does to its tables; null for nobody.
     public void recorder(@Nullable Recorder recorder) {
         el2.recorder(recorder);
+    }
+
+    /// Gets every store that EL2 makes; null for nobody.
+    public void writeLog(@Nullable WriteLog log) {
+        el2.memory.log(log);
+    }
+
+    /// Memory protection, without hypercalls.
+    public Primitives primitives() {
+        return primitives;
     }
 
     /// Is told of the phases of snapshot calls; null for nobody.

@@ -19,8 +19,6 @@ public final class ScriptRunner implements AutoCloseable {
     private final ModelConfig config = new ModelConfig();
     private final EventCounter events = new EventCounter();
     private final List<Armed> armed = new ArrayList<>();
-    private final List<Long> hostPagesHeld = new ArrayList<>();
-    private final List<Long> hypPagesHeld = new ArrayList<>();
     private SnapshotCall.@Nullable Variant forced;
     private @Nullable PkvmModel model;
     private boolean borrowed;
@@ -385,18 +383,12 @@ public final class ScriptRunner implements AutoCloseable {
 
     // Operations.
 
-    private interface Call {
-        int run();
-    }
-
-    /// Runs something at EL2 and prints its result, or the panic.
-    private void ret(PkvmModel machine, Call call) {
-        boolean dead = machine.panic() != null;
-        Integer result = machine.atEl2(call::run);
-        if (result != null) {
-            print("ret " + result);
-        } else if (!dead) {
+    /// Prints the result of a primitive, or the panic.
+    private void ret(PkvmModel machine, int result) {
+        if (result == Primitives.PANICKED) {
             announce(machine);
+        } else {
+            print("ret " + result);
         }
     }
 
@@ -412,87 +404,33 @@ public final class ScriptRunner implements AutoCloseable {
     private @Nullable HypPanic announced;
 
     private void operate(PkvmModel machine, Arguments arguments) throws ScriptException {
-        MemProtect protect = machine.el2().memProtect;
-        long first;
-        long second;
+        Primitives el2 = machine.primitives();
         switch (arguments.operation) {
-            case "fault", "idmap", "hostabort" -> {
-                first = arguments.number();
-                fault(machine, arguments.operation, first);
-            }
-            case "share_hyp" -> {
-                first = arguments.number();
-                ret(machine, () -> protect.shareHyp(first));
-            }
-            case "unshare_hyp" -> {
-                first = arguments.number();
-                ret(machine, () -> protect.unshareHyp(first));
-            }
-            case "donate_hyp" -> {
-                first = arguments.number();
-                second = arguments.number();
-                ret(machine, () -> protect.donateHyp(first, second));
-            }
-            case "hyp_donate_host" -> {
-                first = arguments.number();
-                second = arguments.number();
-                ret(machine, () -> protect.hypDonateHost(first, second));
-            }
-            case "share_ffa" -> {
-                first = arguments.number();
-                second = arguments.number();
-                ret(machine, () -> protect.shareFfa(first, second));
-            }
-            case "unshare_ffa" -> {
-                first = arguments.number();
-                second = arguments.number();
-                ret(machine, () -> protect.unshareFfa(first, second));
-            }
-            case "pin" -> {
-                first = arguments.number();
-                second = arguments.number();
-                ret(machine, () -> protect.pin(first, second));
-            }
-            case "unpin" -> {
-                first = arguments.number();
-                second = arguments.number();
-                ret(machine, () -> {
-                    protect.unpin(first, second);
-                    return 0;
-                });
-            }
-            case "unmap_dev_all" -> ret(machine, protect::unmapDevices);
-            case "hostpool_take" -> {
-                first = arguments.number();
-                ret(machine, () -> take(machine.el2().hostPool(), first, hostPagesHeld));
-            }
-            case "hpool_take" -> {
-                first = arguments.number();
-                ret(machine, () -> take(machine.el2().hypPool(), first, hypPagesHeld));
-            }
-            case "hostpool_give" -> ret(machine, () -> give(machine.el2().hostPool(), hostPagesHeld));
-            case "hpool_give" -> ret(machine, () -> give(machine.el2().hypPool(), hypPagesHeld));
-            case "write64" -> {
-                first = arguments.number();
-                second = arguments.number();
-                access(machine, machine.write(first, second), false);
-            }
+            case "fault", "idmap", "hostabort" -> fault(machine, arguments.operation, arguments.number());
+            case "share_hyp" -> ret(machine, el2.shareHyp(arguments.number()));
+            case "unshare_hyp" -> ret(machine, el2.unshareHyp(arguments.number()));
+            case "donate_hyp" -> ret(machine, el2.donateHyp(arguments.number(), arguments.number()));
+            case "hyp_donate_host" -> ret(machine, el2.hypDonateHost(arguments.number(), arguments.number()));
+            case "share_ffa" -> ret(machine, el2.shareFfa(arguments.number(), arguments.number()));
+            case "unshare_ffa" -> ret(machine, el2.unshareFfa(arguments.number(), arguments.number()));
+            case "pin" -> ret(machine, el2.pin(arguments.number(), arguments.number()));
+            case "unpin" -> ret(machine, el2.unpin(arguments.number(), arguments.number()));
+            case "unmap_dev_all" -> ret(machine, el2.unmapDevices());
+            case "hostpool_take" -> ret(machine, el2.takeFromHostPool(arguments.number()));
+            case "hpool_take" -> ret(machine, el2.takeFromHypPool(arguments.number()));
+            case "hostpool_give" -> ret(machine, el2.giveToHostPool());
+            case "hpool_give" -> ret(machine, el2.giveToHypPool());
+            case "write64" -> access(machine, machine.write(arguments.number(), arguments.number()), false);
             case "read64" -> {
-                first = arguments.number();
+                long address = arguments.number();
                 // Recorded random runs carry the value of a store here, which a load ignores.
                 if (arguments.more()) {
                     arguments.number();
                 }
-                access(machine, machine.read(first), true);
+                access(machine, machine.read(address), true);
             }
-            case "snapshot" -> {
-                first = machine.addresses().kern(arguments.number());
-                ret(machine, () -> machine.snapshotCall().call(first));
-            }
-            case "snapshot_hva" -> {
-                first = arguments.number();
-                ret(machine, () -> machine.snapshotCall().call(first));
-            }
+            case "snapshot" -> ret(machine, el2.snapshot(machine.addresses().kern(arguments.number())));
+            case "snapshot_hva" -> ret(machine, el2.snapshot(arguments.number()));
             case "hvc" -> hvc(machine, arguments);
             default -> throw new ScriptException(lineNumber, "no operation '" + arguments.operation + "'");
         }
@@ -522,26 +460,6 @@ public final class ScriptRunner implements AutoCloseable {
                 print("ret 0");
             }
         }
-    }
-
-    private int take(HypPool pool, long count, List<Long> held) {
-        int taken = 0;
-        while (taken < count) {
-            long page = pool.allocate(0);
-            if (page == 0) {
-                break;
-            }
-            held.add(page);
-            taken++;
-        }
-        return taken;
-    }
-
-    private int give(HypPool pool, List<Long> held) {
-        int given = held.size();
-        held.forEach(pool::put);
-        held.clear();
-        return given;
     }
 
     private void access(PkvmModel machine, PkvmModel.Access access, boolean read) {
