@@ -115,6 +115,7 @@ public final class Main implements Callable<Integer> {
         commands.put("model", ModelCommand::new);
         commands.put("debugfs", DebugfsCommand::new);
         commands.put("defects", DefectsCommand::new);
+        commands.put("fuzz", FuzzCommand::new);
         commands.put("completion", CompletionCommand::new);
         commands.put("help", _ -> new HelpCommand());
         return commands;

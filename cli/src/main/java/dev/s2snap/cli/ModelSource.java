@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /// The SOURCE `model` or `model:key=value,...`: a machine that is made on the spot, and is the same every time.
@@ -64,6 +65,22 @@ final class ModelSource {
     /// @param variant from the command line, which wins; null if it has none
     static PkvmModel open(String source, SnapshotCall.@Nullable Variant variant) {
         return new ModelSource(source).open(variant);
+    }
+
+    /// Makes configurations of the machine that `model:SETTINGS` has; none is the small one.
+    static Supplier<ModelConfig> machine(String settings, SnapshotCall.Variant variant) {
+        ModelSource source = new ModelSource(settings.isEmpty() ? NAME : NAME + ":" + settings);
+        for (String key : source.settings.keySet()) {
+            if (!MACHINE_KEYS.contains(key)) {
+                throw source.wrong(key + " does not make the machine; there are ram, ipa, granule and regions");
+            }
+        }
+        try {
+            source.config();
+        } catch (IllegalArgumentException e) {
+            throw source.wrong(e.getMessage() + "; change ram, ipa, granule or regions");
+        }
+        return () -> source.config().variant(variant);
     }
 
     private CaptureException wrong(String what) {

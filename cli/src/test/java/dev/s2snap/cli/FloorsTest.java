@@ -35,7 +35,8 @@ class FloorsTest {
             new Floor(3, "model", List.of("vmsa", "pkvm")),
             new Floor(3, "capture", List.of("vmsa", "pkvm")),
             new Floor(4, "inspect", List.of("vmsa", "pkvm")),
-            new Floor(5, "cli", List.of("vmsa", "pkvm", "model", "capture", "inspect")));
+            new Floor(4, "proof", List.of("vmsa", "pkvm", "model")),
+            new Floor(5, "cli", List.of("vmsa", "pkvm", "model", "capture", "inspect", "proof")));
 
     private static final String ROOT_PACKAGE = "dev.s2snap.";
     private static final Path CHECKOUT = checkout();

@@ -1,7 +1,7 @@
 package dev.s2snap.model;
 
+import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.TableGeometry;
-import dev.s2snap.vmsa.Translation;
 import dev.s2snap.vmsa.TranslationTable;
 import dev.s2snap.vmsa.WritableMemory;
 import java.lang.foreign.MemorySegment;
@@ -166,13 +166,29 @@ final class El2Memory implements WritableMemory, TableMemory {
         return (entry & ~Tlb.FLAGS) + (va & pageMask);
     }
 
-    /// What the TLB is to know about the page of `va`.
+    /// What the TLB is to know about the page of `va`. The same walk as [TranslationTable#translate], which remembers
+    /// its path and costs objects; here nobody asks for it, and a page that comes and goes is walked each time.
     private long walk(TranslationTable live, long va) {
-        if (live.translate(va) instanceof Translation.Mapped(var _, int _, long descriptor, long output)) {
-            boolean readOnly = (descriptor & READ_ONLY) != 0;
-            return ram.place(output & ~pageMask) | Tlb.READABLE | (readOnly ? 0 : Tlb.WRITABLE);
+        TableGeometry geometry = live.geometry();
+        if (!geometry.covers(va)) {
+            return Tlb.MISS;
         }
-        return Tlb.MISS;
+        int level = geometry.startLevel();
+        long entry = live.root() + ((va - geometry.inputBase()) >>> geometry.shift(level)) * Long.BYTES;
+        while (true) {
+            long descriptor = ram.get(entry);
+            boolean leaf = Descriptor.leaf(descriptor, level, geometry);
+            if ((!leaf && !Descriptor.table(descriptor, level)) || (descriptor & geometry.beyondOutput()) != 0) {
+                return Tlb.MISS;
+            }
+            if (leaf) {
+                long output = geometry.outputAddress(descriptor, level) | (va & geometry.entrySize(level) - 1);
+                boolean readOnly = (descriptor & READ_ONLY) != 0;
+                return ram.place(output & ~pageMask) | Tlb.READABLE | (readOnly ? 0 : Tlb.WRITABLE);
+            }
+            level++;
+            entry = geometry.tableAddress(descriptor) + (long) geometry.index(va, level) * Long.BYTES;
+        }
     }
 
     private HypPanic abort(long va, boolean write) {

@@ -163,6 +163,61 @@ public final class ModelConfig {
         return this;
     }
 
+    /// This configuration as lines of the vector language, from `cfg` to `init`.
+    public List<String> script() {
+        List<String> lines = new ArrayList<>();
+        line(lines, "page_shift", pageShift);
+        line(lines, "parange", paRange);
+        regions.forEach(region -> line(lines, "region", hex(region.base()), hex(region.size()), region.flags()));
+        if (carveoutSize == -1) {
+            line(lines, "carveout", hex(carveout));
+        } else {
+            line(lines, "carveout", hex(carveout), hex(carveoutSize));
+        }
+        line(lines, "va_bits", vaBits);
+        line(lines, "hyp_va_bits", hypVaBits);
+        line(lines, "tag", hex(tag));
+        if (memstart != -1) {
+            line(lines, "memstart", hex(memstart));
+        }
+        line(lines, "cpus", cpus);
+        line(lines, "text", text);
+        line(lines, "rodata", rodata);
+        line(lines, "bss", bss);
+        line(lines, "idmap", idmap);
+        line(lines, "percpu", percpu);
+        line(lines, "stack", hex(stack));
+        line(lines, "vgic", vgic);
+        line(lines, "debug", debug);
+        line(lines, "tlbrange", tlbRange);
+        line(lines, "fwb", fwb);
+        line(lines, "lpa2", lpa2);
+        line(lines, "pa52", pa52);
+        line(lines, "hvhe", hvhe);
+        line(lines, "vmid16", vmid16);
+        line(lines, "variant", variant.id());
+        lines.add("> init");
+        return lines;
+    }
+
+    private static void line(List<String> lines, String key, Object... values) {
+        StringBuilder line = new StringBuilder("> cfg ").append(key);
+        for (Object value : values) {
+            line.append(' ');
+            switch (value) {
+                case Range(long base, long size) ->
+                    line.append(hex(base)).append(' ').append(hex(size));
+                case Boolean flag -> line.append(flag ? 1 : 0);
+                default -> line.append(value);
+            }
+        }
+        lines.add(line.toString());
+    }
+
+    private static String hex(long value) {
+        return "0x" + Long.toHexString(value);
+    }
+
     long pageSize() {
         return 1L << pageShift;
     }

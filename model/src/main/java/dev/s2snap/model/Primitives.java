@@ -128,6 +128,20 @@ public final class Primitives {
         return model.el2().hypPool().freePages();
     }
 
+    /// Whether a physical address lies in one of the two pools, in a table or free.
+    public boolean inPools(long address) {
+        return in(model.el2().hostPool(), address) || in(model.el2().hypPool(), address);
+    }
+
+    private static boolean in(HypPool pool, long address) {
+        return address >= pool.start() && address < pool.end();
+    }
+
+    /// Physical address of the page that lists the VMs, or 0.
+    public long vmTable() {
+        return model.el2().vmTable();
+    }
+
     private static int take(HypPool pool, long count, List<Long> held) {
         int taken = 0;
         while (taken < count) {

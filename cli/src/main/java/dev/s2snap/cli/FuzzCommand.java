@@ -1,0 +1,222 @@
+package dev.s2snap.cli;
+
+import dev.s2snap.capture.AtomicFile;
+import dev.s2snap.capture.CaptureException;
+import dev.s2snap.model.ModelConfig;
+import dev.s2snap.model.SnapshotCall;
+import dev.s2snap.proof.Campaign;
+import dev.s2snap.proof.Discovery;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.function.Supplier;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/// `s2snap fuzz`: a hostile host against the model, with an oracle that checks every step.
+@Command(
+        name = "fuzz",
+        description = {
+            "Lets a hostile host do what it wants on the executable pKVM, and checks every step against the"
+                    + " specification.",
+            "What the specification did not predict is a finding: it is reduced to the steps that it needs, printed,"
+                    + " and written to a file that 's2snap model --script' runs."
+        },
+        mixinStandardHelpOptions = true,
+        addMethodSubcommands = false,
+        versionProvider = Main.Version.class,
+        footer = {
+            "",
+            "Examples:",
+            "  s2snap fuzz --calls 20000",
+            "  s2snap fuzz --variant posted --calls 20000 -o /tmp/findings",
+            "",
+            "With the posted call it finds the known defects by itself, see docs/fuzz.md.",
+            "",
+            "Exit status: 0 nothing was found, 1 something was, 2 bad usage or input."
+        })
+final class FuzzCommand implements Callable<Integer> {
+    private final Output output;
+
+    @Option(
+            names = "--seed",
+            paramLabel = "NUMBER",
+            defaultValue = "1",
+            description = "The campaign follows from it, if --calls ends it (default: ${DEFAULT-VALUE}).")
+    private long seed;
+
+    @Option(
+            names = "--calls",
+            paramLabel = "NUMBER",
+            description = "Ends the campaign after so many steps, whatever the time.")
+    private long calls;
+
+    @Option(
+            names = "--time",
+            paramLabel = "SECONDS",
+            description = "Ends the campaign after that time (default: 60, without --calls).")
+    private long seconds;
+
+    @Option(
+            names = "--variant",
+            paramLabel = "VARIANT",
+            converter = ModelCommand.VariantConverter.class,
+            defaultValue = "corrected",
+            description = "The snapshot call of the machine: posted or corrected (default: ${DEFAULT-VALUE}).")
+    private SnapshotCall.Variant variant = SnapshotCall.Variant.CORRECTED;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "NUMBER",
+            defaultValue = "1",
+            description = "Campaigns at a time, each with machines and a seed of its own: NUMBER seeds from --seed on"
+                    + " (default: ${DEFAULT-VALUE}).")
+    private int threads;
+
+    @Option(
+            names = "--geometry",
+            paramLabel = "SETTINGS",
+            defaultValue = "",
+            description =
+                    "The machine, as in model:SETTINGS; for example ram=2G,granule=16K (default: the small machine"
+                            + " of the recorded runs).")
+    private String geometry = "";
+
+    @Option(
+            names = "-o",
+            paramLabel = "DIR",
+            defaultValue = ".",
+            description = "Folder for the scripts of findings (default: the current one).")
+    private Path folder = Path.of(".");
+
+    FuzzCommand(Output output) {
+        this.output = output;
+    }
+
+    @Override
+    public Integer call() throws IOException {
+        if (calls < 0 || seconds < 0 || threads < 1 || threads > 256) {
+            throw new CaptureException(
+                    "fuzz: --calls and --time are not negative, and --threads is 1 to 256; see s2snap fuzz --help");
+        }
+        Supplier<ModelConfig> machine = ModelSource.machine(geometry, variant);
+        try {
+            Campaign.test(machine.get());
+        } catch (IllegalArgumentException e) {
+            throw new CaptureException("--geometry " + geometry + ": " + e.getMessage(), e);
+        }
+        long started = System.nanoTime();
+        long limit = (seconds == 0 && calls == 0 ? 60 : seconds) * 1_000_000_000L;
+        long each = Math.ceilDiv(calls, threads);
+        Campaign.Tally sum = new Campaign.Tally();
+        List<Discovery> found = new ArrayList<>();
+        try (ExecutorService pool = Executors.newFixedThreadPool(threads)) {
+            List<Future<Campaign>> running = new ArrayList<>();
+            for (int i = 0; i < threads; i++) {
+                Campaign campaign = new Campaign(machine, seed + i);
+                running.add(pool.submit(() -> {
+                    campaign.run(
+                            tally -> (each == 0 || tally.calls() < each)
+                                    && (limit == 0 || System.nanoTime() - started < limit),
+                            discovery -> report(discovery, found));
+                    return campaign;
+                }));
+            }
+            for (Future<Campaign> each1 : running) {
+                sum.add(each1.get().tally());
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new CaptureException("fuzz: interrupted", e);
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof UncheckedIOException trouble) {
+                throw trouble.getCause();
+            }
+            throw new IllegalStateException(e.getCause());
+        }
+        summary(sum, found, System.nanoTime() - started);
+        return found.isEmpty() ? Main.DONE : Main.BAD_NEWS;
+    }
+
+    /// A kind of finding is told once, whichever thread was the first.
+    private void report(Discovery discovery, List<Discovery> found) {
+        synchronized (found) {
+            if (found.stream().anyMatch(known -> known.id().equals(discovery.id()))) {
+                return;
+            }
+            found.add(discovery);
+            Path file = folder.resolve("fuzz-" + discovery.id() + ".txt");
+            List<String> lines = new ArrayList<>();
+            lines.add("# found by s2snap fuzz --variant " + variant.id() + ", seed " + seed);
+            discovery.witness().forEach(line -> lines.add("# " + line));
+            lines.addAll(discovery.script());
+            try {
+                Files.createDirectories(folder);
+                AtomicFile.write(
+                        file, out -> out.write((String.join("\n", lines) + "\n").getBytes(StandardCharsets.UTF_8)));
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+            print(String.format(
+                    Locale.ROOT,
+                    "%s after %d calls, %d steps of %d; script in %s",
+                    discovery.id(),
+                    discovery.calls(),
+                    discovery.steps(),
+                    discovery.before(),
+                    file));
+            discovery.witness().stream().limit(WITNESSES).forEach(line -> print("  " + line));
+            discovery.script().stream()
+                    .filter(line -> !line.startsWith("> cfg"))
+                    .forEach(line -> print("    " + line));
+            print("");
+        }
+    }
+
+    /// Lines of a witness that are printed; the file has all.
+    private static final int WITNESSES = 8;
+
+    private void summary(Campaign.Tally tally, List<Discovery> found, long nanoseconds) {
+        long percent = tally.calls() == 0 ? 0 : tally.successes() * 100 / tally.calls();
+        print(String.format(
+                Locale.ROOT,
+                "%d calls on %d machines, %d transitions, %d %% done, %d snapshots %s",
+                tally.calls(),
+                tally.trials(),
+                tally.transitions(),
+                percent,
+                tally.snapshots(),
+                tally.answers()));
+        print(String.format(
+                Locale.ROOT,
+                "%.1f s, %.0f transitions a second",
+                nanoseconds / 1e9,
+                tally.transitions() * 1e9 / Math.max(1, nanoseconds)));
+        print("known bugs of the base, as predicted, in so many machines: "
+                + (tally.bugs().isEmpty() ? "none" : tally.bugs()));
+        print(found.isEmpty() ? "nothing was found" : "found: " + String.join(", ", ids(found)));
+    }
+
+    private static List<String> ids(List<Discovery> found) {
+        return found.stream().map(Discovery::id).sorted().toList();
+    }
+
+    private void print(String line) {
+        try {
+            output.standard().write((line + "\n").getBytes(StandardCharsets.UTF_8));
+            output.standard().flush();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+package dev.s2snap.proof;
+
+import dev.s2snap.model.ModelConfig;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.SplittableRandom;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+
+/// Trial after trial of a [HostileHost] on machines of one kind, until the budget is used up.
+///
+/// The whole campaign follows from its seed. Each trial has a seed of its own, and is found again by it.
+public final class Campaign {
+    /// Steps of one trial.
+    private static final int STEPS = 20_000;
+
+    /// How often everything is read afresh.
+    private static final int ALL_IN = 4_000;
+
+    /// One in so many ideas is a snapshot.
+    private static final int SNAPSHOTS_IN = 60;
+
+    private final Supplier<ModelConfig> machine;
+    private final long seed;
+    private final Tally tally = new Tally();
+
+    /// What was done so far.
+    public static final class Tally {
+        private long calls;
+        private long transitions;
+        private long successes;
+        private long snapshots;
+        private long trials;
+        private final Map<String, Long> answers = new TreeMap<>();
+        private final Map<String, Long> bugs = new TreeMap<>();
+
+        /// Steps, each of which was predicted and compared.
+        public long calls() {
+            return calls;
+        }
+
+        /// Single page ownership changes, faults and refusals.
+        public long transitions() {
+            return transitions;
+        }
+
+        /// Steps that answered with 0 or a handle.
+        public long successes() {
+            return successes;
+        }
+
+        public long snapshots() {
+            return snapshots;
+        }
+
+        /// Machines from power-on.
+        public long trials() {
+            return trials;
+        }
+
+        /// Number of snapshots by their answer.
+        public Map<String, Long> answers() {
+            return answers;
+        }
+
+        /// Known bugs of the base that were met as predicted, with the number of trials.
+        public Map<String, Long> bugs() {
+            return bugs;
+        }
+
+        /// Adds what another campaign did.
+        public void add(Tally other) {
+            calls += other.calls;
+            transitions += other.transitions;
+            successes += other.successes;
+            snapshots += other.snapshots;
+            trials += other.trials;
+            other.answers.forEach((answer, number) -> answers.merge(answer, number, Long::sum));
+            other.bugs.forEach((bug, number) -> bugs.merge(bug, number, Long::sum));
+        }
+    }
+
+    /// @param machine makes the configuration of a machine, a new one each time
+    public Campaign(Supplier<ModelConfig> machine, long seed) {
+        this.machine = machine;
+        this.seed = seed;
+    }
+
+    public Tally tally() {
+        return tally;
+    }
+
+    /// Something that the oracle did not predict, and the steps from power-on to it.
+    record Found(
+            String diagnosis, String gravity, List<Finding> findings, List<Op> steps, long calls, long nanoseconds) {
+        Found {
+            findings = List.copyOf(findings);
+            steps = List.copyOf(steps);
+        }
+    }
+
+    /// Whether to go on, asked now and then.
+    @FunctionalInterface
+    public interface Budget {
+        boolean left(Tally tally);
+    }
+
+    /// Runs trials until the budget is used up. What is found is shrunk and passed on, each kind once; the time that
+    /// shrinking takes is not counted as time to find.
+    public void run(Budget budget, Consumer<Discovery> discovered) {
+        SplittableRandom seeds = new SplittableRandom(seed);
+        Set<String> known = new HashSet<>();
+        long started = System.nanoTime();
+        long shrinking = 0;
+        while (budget.left(tally)) {
+            for (Found found : trial(seeds.split(), budget, known, started + shrinking)) {
+                long from = System.nanoTime();
+                discovered.accept(new Shrinker(machine).shrink(found));
+                shrinking += System.nanoTime() - from;
+            }
+        }
+    }
+
+    private List<Found> trial(SplittableRandom random, Budget budget, Set<String> known, long started) {
+        tally.trials++;
+        List<Found> found = new ArrayList<>();
+        List<Op> steps = new ArrayList<>();
+        try (Trial trial = new Trial(machine.get())) {
+            HostileHost host = new HostileHost(
+                    trial.model(),
+                    trial.world(),
+                    new SnapshotOracle(trial.world(), trial.scene()).demand(),
+                    SNAPSHOTS_IN,
+                    random);
+            for (int step = 1; step <= STEPS && !trial.over(); step++) {
+                Op op = host.next();
+                if (trial.possible(op)) {
+                    steps.add(op);
+                    found(trial, trial.step(op), steps, known, started, found);
+                    count(op, trial);
+                }
+                if (!trial.over() && step % ALL_IN == 0) {
+                    found(trial, trial.all(Shrinker.ALL), steps, known, started, found);
+                    if (!budget.left(tally)) {
+                        break;
+                    }
+                }
+            }
+            trial.bugs().forEach(bug -> tally.bugs.merge(bug, 1L, Long::sum));
+        }
+        return found;
+    }
+
+    private void found(
+            Trial trial, List<Finding> findings, List<Op> steps, Set<String> known, long started, List<Found> found) {
+        if (!findings.isEmpty()) {
+            for (String diagnosis : trial.diagnosis(findings)) {
+                if (known.add(diagnosis)) {
+                    found.add(new Found(
+                            diagnosis,
+                            trial.gravity(findings),
+                            findings,
+                            steps,
+                            tally.calls,
+                            System.nanoTime() - started));
+                }
+            }
+        }
+    }
+
+    private void count(Op op, Trial trial) {
+        tally.calls++;
+        tally.transitions += trial.transitions();
+        tally.successes += trial.answer() >= 0 ? 1 : 0;
+        if (trial.snapshot()) {
+            tally.snapshots++;
+            tally.answers.merge(Trial.name(trial.answer()), 1L, Long::sum);
+        }
+    }
+
+    /// Brings up one machine.
+    ///
+    /// @throws IllegalArgumentException if it does not come up, or the oracle cannot describe it
+    public static void test(ModelConfig config) {
+        new Trial(config).close();
+    }
+}

@@ -1,0 +1,61 @@
+package dev.s2snap.proof;
+
+import java.util.List;
+
+/// What the oracle did not predict, with what a kernel developer needs to see it.
+///
+/// @param kind what was compared
+/// @param page physical address that it is about, or -1
+/// @param said what the specification says, one clause
+/// @param seen what the machine did, one clause
+/// @param evidence what each table says of the page
+/// @param call the step, as a line of the vector language
+record Finding(Kind kind, long page, String said, String seen, List<String> evidence, String call) {
+
+    enum Kind {
+        /// The answer of a call, or of an access of the host.
+        ANSWER("wrong answer"),
+        /// The hypervisor panicked.
+        PANIC("panic"),
+        /// The host's table, where it says who owns a page.
+        HOST("the host's table"),
+        /// The hypervisor's table.
+        HYP("the hypervisor's table"),
+        /// The number of references to a page.
+        COUNT("reference count"),
+        /// The hypervisor stored to a page that is neither its own table nor lent to it.
+        STORE("store to memory that was not lent"),
+        /// The copy is not the table as it was under the lock.
+        COPY("the copy"),
+        /// The struct or a buffer tells the host what it must not know.
+        LEAK("leak"),
+        /// A rule of the catalogue, the second judge.
+        RULE("broken rule"),
+        /// The state kept step by step is not the one that all tables together say.
+        STATE("state");
+
+        private final String words;
+
+        Kind(String words) {
+            this.words = words;
+        }
+
+        String words() {
+            return words;
+        }
+    }
+
+    Finding {
+        evidence = List.copyOf(evidence);
+    }
+
+    @Override
+    public String toString() {
+        StringBuilder text = new StringBuilder(kind.words());
+        if (page != -1) {
+            text.append(" at 0x").append(Long.toHexString(page));
+        }
+        text.append(": ").append(seen).append("; ").append(said);
+        return text.toString();
+    }
+}

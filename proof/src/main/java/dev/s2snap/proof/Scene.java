@@ -1,0 +1,64 @@
+package dev.s2snap.proof;
+
+import dev.s2snap.model.PkvmModel;
+import dev.s2snap.model.Ram;
+
+/// What a call finds beside the abstract state: words that the host wrote, registers, and how addresses translate. For
+/// a call these are inputs.
+final class Scene {
+    private final PkvmModel model;
+    private final Ram ram;
+    private final Sight sight;
+    private final long inputSize;
+
+    Scene(PkvmModel model, Sight sight) {
+        this.model = model;
+        this.sight = sight;
+        ram = (Ram) model.memory();
+        inputSize = model.host().optional().orElseThrow().geometry().inputSize();
+    }
+
+    /// End of the addresses that the host's table translates.
+    long inputSize() {
+        return inputSize;
+    }
+
+    long register(int cpu, int register) {
+        return model.cpu(cpu).x(register);
+    }
+
+    /// Physical address behind a pointer of the host, after EL2 has folded it into its linear map.
+    long physical(long pointer) {
+        return model.addresses().hypPa(model.addresses().kernHypVa(pointer));
+    }
+
+    long word(long address) {
+        return ram.get(address);
+    }
+
+    long half(long address) {
+        return Integer.toUnsignedLong((int) ram.get(address));
+    }
+
+    /// Whether one entry of the host's table stands for both addresses.
+    boolean sameLeaf(long one, long other) {
+        return sight.sameLeaf(one, other);
+    }
+
+    int rootPages() {
+        return model.host().optional().orElseThrow().geometry().rootPages();
+    }
+
+    /// Pages below the root of the host's table, now.
+    long tablePages() {
+        return sight.hostTables() - rootPages();
+    }
+
+    long hostPoolFree() {
+        return model.primitives().hostPoolFree();
+    }
+
+    long hypPoolFree() {
+        return model.primitives().hypPoolFree();
+    }
+}

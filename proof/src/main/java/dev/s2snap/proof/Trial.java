@@ -1,0 +1,371 @@
+package dev.s2snap.proof;
+
+import dev.s2snap.model.Cpu;
+import dev.s2snap.model.Errno;
+import dev.s2snap.model.ModelConfig;
+import dev.s2snap.model.PkvmModel;
+import dev.s2snap.model.PkvmModel.Access;
+import dev.s2snap.model.Primitives;
+import dev.s2snap.model.Ram;
+import dev.s2snap.model.SnapshotStruct;
+import dev.s2snap.model.WriteLog;
+import dev.s2snap.vmsa.Descriptor;
+import dev.s2snap.vmsa.TableGeometry;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+
+/// One machine from power-on, and the oracle beside it: each step is predicted, made, and compared.
+final class Trial implements AutoCloseable {
+    private final PkvmModel model;
+    private final World world;
+    private final WriteLog log = new WriteLog();
+    private final Sight sight;
+    private final Scene scene;
+    private final Oracle oracle;
+    private final CopyWatch copies;
+    private final Ram ram;
+    private final Set<String> bugs = new HashSet<>();
+    private boolean over;
+
+    private static final long SNAPSHOT = 0xC600_001CL;
+
+    // Of the last step.
+    private long answer;
+    private long transitions;
+    private boolean snapshot;
+
+    Trial(ModelConfig config) {
+        model = new PkvmModel(config);
+        int error = model.init();
+        if (error != 0) {
+            throw new IllegalArgumentException("this machine does not come up: " + Errno.name(error));
+        }
+        world = new World(config.regions(), config.pageShift());
+        sight = new Sight(model, world, log);
+        scene = new Scene(model, sight);
+        oracle = new Oracle(world, scene);
+        copies = new CopyWatch(model);
+        ram = (Ram) model.memory();
+        model.writeLog(log);
+    }
+
+    World world() {
+        return world;
+    }
+
+    PkvmModel model() {
+        return model;
+    }
+
+    /// Whether there can be no further step: the hypervisor panicked, as predicted or not, or a known bug of the base
+    /// has made a state that no specification describes.
+    boolean over() {
+        return over;
+    }
+
+    /// What calls find on this machine.
+    Scene scene() {
+        return scene;
+    }
+
+    /// Whether the last step was a snapshot call.
+    boolean snapshot() {
+        return snapshot;
+    }
+
+    /// Known bugs of the base that the steps met, by number.
+    Set<String> bugs() {
+        return bugs;
+    }
+
+    /// What the last step answered.
+    long answer() {
+        return answer;
+    }
+
+    /// Single page ownership changes, faults and refusals of the last step.
+    long transitions() {
+        return transitions;
+    }
+
+    boolean possible(Op op) {
+        return !over && oracle.possible(op);
+    }
+
+    /// Makes one step, which must be possible.
+    ///
+    /// @return what the oracle did not predict
+    List<Finding> step(Op op) {
+        Expectation expected = oracle.of(op);
+        int struct = expected.snapshot();
+        long pgdBefore = struct < 0 ? 0 : ram.get(world.address(struct) + SnapshotStruct.PGD);
+        if (expected.room() >= 0) {
+            copies.expect(world.address(expected.root()));
+        }
+        log.clear();
+        answer = execute(op);
+        transitions = expected.transitions();
+        snapshot = op.kind() == Op.Kind.HVC && (op.argument(1) & ~(1L << 16)) == SNAPSHOT;
+        List<Finding> findings = new ArrayList<>();
+        if (answer == Expectation.PANIC) {
+            over = true;
+            if (!expected.allows(answer)) {
+                findings.add(new Finding(
+                        Finding.Kind.PANIC,
+                        -1,
+                        "the answer is " + name(expected.answer()),
+                        "the hypervisor panicked: " + model.panic(),
+                        List.of(),
+                        op.toString()));
+            }
+        } else if (expected.answer() != Oracle.ANY && !expected.allows(answer)) {
+            findings.add(wrongAnswer(op, expected));
+        }
+        if (!expected.bug().isEmpty() && expected.allows(answer)) {
+            bugs.add(expected.bug());
+            over |= expected.bug().equals("B-03") && answer == 0;
+        }
+        if (model.panic() != null && findings.isEmpty() || expected.bug().equals("B-03") && answer == 0) {
+            return findings;
+        }
+        expected.happened(expected.answer() == Oracle.ANY ? 0 : answer);
+        world.apply(expected);
+        world.poolsHeld |= op.kind() == Op.Kind.TAKE_HOST_POOL || op.kind() == Op.Kind.TAKE_HYP_POOL;
+        findings.addAll(sight.compare(expected, op));
+        if (struct >= 0 && model.panic() == null) {
+            snapshot(op, expected, struct, pgdBefore, findings);
+        }
+        // Another errno, and all is as it was: that is no reason to stop.
+        boolean errnoOnly = findings.size() == 1
+                && findings.getFirst().kind() == Finding.Kind.ANSWER
+                && answer < 0
+                && expected.answer() < 0;
+        over |= !findings.isEmpty() && !errnoOnly;
+        return findings;
+    }
+
+    /// Which known defects the findings of the last step show.
+    Set<String> diagnosis(List<Finding> findings) {
+        return snapshot
+                ? Diagnosis.of(findings, oracle.asked(), world)
+                : Set.of(findings.getFirst().kind().name());
+    }
+
+    /// How bad the findings of the last step are.
+    String gravity(List<Finding> findings) {
+        return Diagnosis.gravity(findings, world);
+    }
+
+    private Finding wrongAnswer(Op op, Expectation expected) {
+        return new Finding(
+                Finding.Kind.ANSWER,
+                -1,
+                "the answer is " + name(expected.answer())
+                        + (expected.also() == Expectation.NONE ? "" : " or " + name(expected.also())),
+                "it is " + name(answer),
+                List.of(),
+                op.toString());
+    }
+
+    static String name(long answer) {
+        return answer == Expectation.PANIC
+                ? "a panic"
+                : answer == Oracle.NOT_SUPPORTED ? "not supported" : Errno.name(answer);
+    }
+
+    /// Everything read afresh, at the end of a trial and now and then.
+    List<Finding> all(String line) {
+        List<Finding> findings = new ArrayList<>(sight.all(line));
+        snapshot = false;
+        if (findings.isEmpty()) {
+            findings.addAll(Judge.judge(model, line));
+        }
+        over |= !findings.isEmpty();
+        return findings;
+    }
+
+    // Steps.
+
+    private long execute(Op op) {
+        Primitives el2 = model.primitives();
+        return switch (op.kind()) {
+            case FAULT -> el2.fault(op.argument(0));
+            case DONATE -> el2.donateHyp(op.argument(0), op.argument(1));
+            case RETURN -> el2.hypDonateHost(op.argument(0), op.argument(1));
+            case SHARE_FFA -> el2.shareFfa(op.argument(0), op.argument(1));
+            case UNSHARE_FFA -> el2.unshareFfa(op.argument(0), op.argument(1));
+            case PIN -> el2.pin(op.argument(0), op.argument(1));
+            case UNPIN -> el2.unpin(op.argument(0), op.argument(1));
+            case UNMAP_DEVICES -> el2.unmapDevices();
+            case TAKE_HOST_POOL -> el2.takeFromHostPool(op.argument(0));
+            case TAKE_HYP_POOL -> el2.takeFromHypPool(op.argument(0));
+            case GIVE_HOST_POOL -> el2.giveToHostPool();
+            case GIVE_HYP_POOL -> el2.giveToHypPool();
+            case READ -> outcome(model.read(op.argument(0)));
+            case WRITE -> outcome(model.write(op.argument(0), op.argument(1)));
+            case LIST -> list(op);
+            case STRUCT -> struct(op);
+            case HVC -> hypercall(op);
+        };
+    }
+
+    /// No answer that anybody expects.
+    private static final int LIVELOCK = -1000;
+
+    private long outcome(Access access) {
+        return switch (access) {
+            case Access.Done(long _) -> 0;
+            case Access.Refused(int _) -> Expectation.PANIC;
+            case Access.Livelock() -> LIVELOCK;
+        };
+    }
+
+    private long hypercall(Op op) {
+        Cpu cpu = model.cpu((int) op.argument(0));
+        for (int i = 1; i < op.arguments().length; i++) {
+            cpu.x(i - 1, op.argument(i));
+        }
+        if (!model.hvc(cpu)) {
+            return Expectation.PANIC;
+        }
+        return cpu.x(0) == 0 ? cpu.x(1) : Oracle.NOT_SUPPORTED;
+    }
+
+    private long list(Op op) {
+        long page = op.argument(0);
+        long head = op.argument(3);
+        for (long i = 0; i < op.argument(1); i++) {
+            ram.set(page, head);
+            head = page;
+            page += op.argument(2) << world.shift;
+        }
+        return 0;
+    }
+
+    private long struct(Op op) {
+        long struct = op.argument(0);
+        for (int offset = 0; offset < SnapshotStruct.SIZE; offset += Long.BYTES) {
+            ram.set(struct + offset, 0);
+        }
+        ram.set(struct + SnapshotStruct.MC_HEAD, op.argument(1));
+        ram.set(struct + SnapshotStruct.MC_NR_PAGES, op.argument(2));
+        ram.set(struct + SnapshotStruct.PGD_HVA, model.addresses().kern(op.argument(3)));
+        ram.set(struct + SnapshotStruct.PGD_PAGES, op.argument(4));
+        ram.set(struct + SnapshotStruct.USED_PAGES_HVA, model.addresses().kern(op.argument(5)));
+        ram.set(struct + SnapshotStruct.NUM_USED_PAGES, op.argument(6));
+        ram.set(struct + SnapshotStruct.USED_PAGES_INDX, op.argument(7));
+        return 0;
+    }
+
+    // What a snapshot leaves behind.
+
+    private void snapshot(Op op, Expectation expected, int struct, long pgdBefore, List<Finding> findings) {
+        long address = world.address(struct);
+        long pgd = ram.get(address + SnapshotStruct.PGD);
+        long operations = ram.get(address + SnapshotStruct.MM_OPS);
+        if (answer == 0) {
+            if (expected.room() >= 0) {
+                long tables = sight.hostTables()
+                        - model.host().optional().orElseThrow().geometry().rootPages();
+                if (tables > expected.room()) {
+                    findings.add(new Finding(
+                            Finding.Kind.ANSWER,
+                            -1,
+                            "there is room for " + expected.room() + " tables: -ENOMEM",
+                            "a copy of " + tables + " tables",
+                            List.of(),
+                            op.toString()));
+                }
+                copy(op, expected, tables, findings);
+                if (pgd != world.address(expected.root())) {
+                    leak(op, address, "pgtable.pgd is the root's address", pgd, findings);
+                }
+            }
+        } else {
+            if (expected.room() >= 0 && answer == Errno.ENOMEM) {
+                enoughRoom(op, expected, findings);
+            }
+            if (pgd != 0 && pgd != pgdBefore) {
+                leak(op, address, "a call that fails tells no address", pgd, findings);
+            }
+            if (answer == Errno.ENOMEM) {
+                liveTables(op, findings);
+            }
+        }
+        if (operations != 0) {
+            leak(op, address, "pgtable.mm_ops is 0", operations, findings);
+        }
+    }
+
+    private void enoughRoom(Op op, Expectation expected, List<Finding> findings) {
+        long tables = sight.hostTables()
+                - model.host().optional().orElseThrow().geometry().rootPages();
+        if (tables <= expected.room() && !world.poolsHeld) {
+            findings.add(new Finding(
+                    Finding.Kind.ANSWER,
+                    -1,
+                    "there is room for " + expected.room() + " tables, and there are " + tables + ": 0",
+                    "-ENOMEM",
+                    List.of(),
+                    op.toString()));
+        }
+    }
+
+    private void copy(Op op, Expectation expected, long tables, List<Finding> findings) {
+        String difference = copies.difference();
+        Set<Long> distinct = new HashSet<>(copies.pages());
+        if (difference.isEmpty() && (distinct.size() != tables || copies.pages().size() != tables)) {
+            difference = "it has " + distinct.size() + " pages, and the table " + tables;
+        }
+        for (long page : distinct) {
+            if (difference.isEmpty() && !sight.lent(world.number(page))) {
+                difference = "its table at 0x" + Long.toHexString(page) + " was not lent";
+            }
+        }
+        if (!difference.isEmpty()) {
+            findings.add(new Finding(
+                    Finding.Kind.COPY,
+                    world.address(expected.root()),
+                    "the copy is the table as it was under the lock",
+                    difference,
+                    List.of(),
+                    op.toString()));
+        }
+    }
+
+    private void leak(Op op, long address, String said, long value, List<Finding> findings) {
+        findings.add(new Finding(
+                Finding.Kind.LEAK,
+                address,
+                said,
+                "the host reads 0x" + Long.toHexString(value),
+                List.of(),
+                op.toString()));
+    }
+
+    /// Pointers to tables that are in use, in pages that the call filled and the host can read now.
+    private void liveTables(Op op, List<Finding> findings) {
+        TableGeometry shape = model.host().optional().orElseThrow().geometry();
+        for (int i = 0; i < log.size(); i++) {
+            long page = model.addresses().hypPa(log.address(i));
+            int number = world.number(page);
+            if (log.bytes(i) < shape.granule() || number < 0 || !world.accessible(number)) {
+                continue;
+            }
+            for (long at = page; at < page + shape.granule(); at += Long.BYTES) {
+                long word = ram.get(at);
+                if (Descriptor.table(word, shape.startLevel()) && sight.isTable(shape.tableAddress(word))) {
+                    leak(op, page, "a call that fails shows no table in use", word, findings);
+                    return;
+                }
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        model.close();
+    }
+}
