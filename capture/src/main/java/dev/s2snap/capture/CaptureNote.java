@@ -27,24 +27,27 @@ import tools.jackson.core.ObjectWriteContext;
 ///  "registers": {"VTTBR_EL2": "0x4fac9001"},
 ///  "guests": [{"VTTBR_EL2": "0x1000043532001"}],
 ///  "regions": [{"base": "0x40000000", "size": "0x10000000", "flags": 0}],
-///  "vmemmap": {"base": "0x400000000000", "entrySize": 8}}
+///  "vmemmap": {"base": "0x400000000000", "entrySize": 8}, "ffa": true}
 /// ```
 ///
 /// `schema` comes first and grows when an old reader would misunderstand; unknown keys are skipped, so that adding one
 /// needs no new schema. What is not known is null or left out; a note always has `registers`.
 ///
 /// @param tool what wrote the note
+/// @param ffa whether the host may share memory with the secure world
 record CaptureNote(
         String tool,
         Optional<Era> era,
         Optional<Registers> registers,
         Optional<List<Registers>> guests,
         Optional<List<MemoryRegion>> regions,
-        Optional<HypVmemmap> vmemmap) {
+        Optional<HypVmemmap> vmemmap,
+        Optional<Boolean> ffa) {
 
     /// A note that says nothing, for what has none.
     static final CaptureNote NONE = new CaptureNote(
             "an unnamed tool",
+            Optional.empty(),
             Optional.empty(),
             Optional.empty(),
             Optional.empty(),
@@ -86,6 +89,7 @@ record CaptureNote(
             } else {
                 json.writeNullProperty("vmemmap");
             }
+            ffa.ifPresent(value -> json.writeBooleanProperty("ffa", value));
             json.writeEndObject();
         }
         return bytes.toByteArray();
@@ -151,6 +155,7 @@ record CaptureNote(
         private Optional<List<Registers>> guests = Optional.empty();
         private Optional<List<MemoryRegion>> regions = Optional.empty();
         private Optional<HypVmemmap> vmemmap = Optional.empty();
+        private Optional<Boolean> ffa = Optional.empty();
 
         Reader(String name, JsonParser parser, String advice) {
             this.name = name;
@@ -173,7 +178,7 @@ record CaptureNote(
             while (parser.nextToken() != JsonToken.END_OBJECT) {
                 member(parser.currentName(), parser.nextToken());
             }
-            return new CaptureNote(tool, era, registers, guests, regions, vmemmap);
+            return new CaptureNote(tool, era, registers, guests, regions, vmemmap, ffa);
         }
 
         private void member(String key, JsonToken token) {
@@ -209,8 +214,20 @@ record CaptureNote(
                         vmemmap = Optional.of(vmemmap(where));
                     }
                 }
+                case "ffa" -> {
+                    if (token != JsonToken.VALUE_NULL) {
+                        ffa = Optional.of(truth(token, where));
+                    }
+                }
                 default -> parser.skipChildren();
             }
+        }
+
+        private boolean truth(JsonToken token, String where) {
+            if (token != JsonToken.VALUE_FALSE) {
+                Json.expect(parser, token, JsonToken.VALUE_TRUE, where);
+            }
+            return token == JsonToken.VALUE_TRUE;
         }
 
         /// Reads the rest of the object, whose `{` was read.

@@ -96,7 +96,8 @@ public final class CaptureWriter {
                 Optional.of(machine.registers()),
                 Optional.of(machine.guestRegisters()),
                 machine.regions().optional(),
-                machine.vmemmap().optional());
+                machine.vmemmap().optional(),
+                machine.ffa().optional());
         byte[] head = head(runs, note.json());
         AtomicFile.write(file, out -> {
             out.write(head);

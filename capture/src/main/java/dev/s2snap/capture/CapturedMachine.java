@@ -37,6 +37,7 @@ public final class CapturedMachine implements Machine, AutoCloseable {
     private final Fact<List<MemoryRegion>> regions;
     private final Fact<Era> era;
     private final Fact<HypVmemmap> vmemmap;
+    private final Fact<Boolean> ffa;
     private final Fact<TranslationTable> host;
     private final Fact<TranslationTable> hyp;
     private final List<Guest> guests;
@@ -64,6 +65,7 @@ public final class CapturedMachine implements Machine, AutoCloseable {
                 : ofGuests.getFirst().facts.guests().orElseThrow();
         this.era = first(sources, CaptureNote::era, "the file has no " + NOTE);
         this.vmemmap = first(sources, CaptureNote::vmemmap, "the file has no " + NOTE);
+        this.ffa = first(sources, CaptureNote::ffa, "the file has no " + NOTE);
         this.regions = first(sources, CaptureNote::regions, "the file has no memory map");
         String suffix = suffix(ofRegisters);
         this.host =
@@ -168,7 +170,13 @@ public final class CapturedMachine implements Machine, AutoCloseable {
 
     private static CaptureNote facts(RegisterFile file) {
         return new CaptureNote(
-                "", Optional.empty(), Optional.of(file.host()), file.guests(), Optional.empty(), Optional.empty());
+                "",
+                Optional.empty(),
+                Optional.of(file.host()),
+                file.guests(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty());
     }
 
     private List<Guest> guests(Path file, String suffix) {
@@ -255,6 +263,11 @@ public final class CapturedMachine implements Machine, AutoCloseable {
     @Override
     public Fact<Era> era() {
         return era;
+    }
+
+    @Override
+    public Fact<Boolean> ffa() {
+        return ffa;
     }
 
     /// The runs of memory that the file has.

@@ -29,16 +29,18 @@ class CaptureNoteTest {
                 Optional.of(new Registers(Map.of("VTTBR_EL2", 0x8000_0000_0000_0001L))),
                 Optional.of(List.of(new Registers(Map.of("VMID", 1L)))),
                 Optional.of(List.of(new MemoryRegion(0x4000_0000L, 0x1000_0000L, MemoryRegion.NOMAP))),
-                Optional.of(new HypVmemmap(0xffff_8000_0000_0000L, 4)));
+                Optional.of(new HypVmemmap(0xffff_8000_0000_0000L, 4)),
+                Optional.of(true));
         assertThat(new String(note.json(), StandardCharsets.UTF_8))
                 .isEqualTo("{\"schema\":1,\"tool\":\"s2snap test\",\"era\":\"6.1\","
                         + "\"registers\":{\"VTTBR_EL2\":\"0x8000000000000001\"},\"guests\":[{\"VMID\":\"0x1\"}],"
                         + "\"regions\":[{\"base\":\"0x40000000\",\"size\":\"0x10000000\",\"flags\":4}],"
-                        + "\"vmemmap\":{\"base\":\"0xffff800000000000\",\"entrySize\":4}}");
+                        + "\"vmemmap\":{\"base\":\"0xffff800000000000\",\"entrySize\":4},\"ffa\":true}");
         CaptureNote read = CaptureNote.parse("a.core", note.json());
         assertThat(read.json()).isEqualTo(note.json());
         assertThat(read.regions()).isEqualTo(note.regions());
         assertThat(read.vmemmap()).isEqualTo(note.vmemmap());
+        assertThat(read.ffa()).isEqualTo(note.ffa());
     }
 
     @Test
@@ -49,16 +51,26 @@ class CaptureNoteTest {
                 Optional.of(new Registers(Map.of())),
                 Optional.empty(),
                 Optional.empty(),
+                Optional.empty(),
                 Optional.empty());
         assertThat(new String(note.json(), StandardCharsets.UTF_8))
                 .contains("\"era\":null")
                 .contains("\"guests\":[]")
                 .contains("\"vmemmap\":null")
-                .contains("\"regions\":null");
+                .contains("\"regions\":null")
+                .doesNotContain("ffa");
         CaptureNote read = CaptureNote.parse("a.core", note.json());
         assertThat(read.era()).isEmpty();
         assertThat(read.vmemmap()).isEmpty();
         assertThat(read.regions()).isEmpty();
+        assertThat(read.ffa()).isEmpty();
+    }
+
+    @Test
+    void whetherThereIsASecureWorldIsYesOrNoOrNotSaid() {
+        assertThat(parse("{\"schema\":1,\"registers\":{},\"ffa\":true}").ffa()).contains(true);
+        assertThat(parse("{\"schema\":1,\"registers\":{},\"ffa\":false}").ffa()).contains(false);
+        assertThat(parse("{\"schema\":1,\"registers\":{},\"ffa\":null}").ffa()).isEmpty();
     }
 
     @Test
@@ -95,6 +107,7 @@ class CaptureNoteTest {
                 "{\"schema\":1,\"registers\":{},\"vmemmap\":{\"entrySize\":8}} | vmemmap: it needs a base",
                 "{\"schema\":1,\"registers\":{},\"vmemmap\":{\"base\":\"0x0\",\"entrySize\":\"8\"}} | vmemmap.entrySize",
                 "{\"schema\":1,\"registers\":{},\"vmemmap\":[]} | vmemmap: expected an object",
+                "{\"schema\":1,\"registers\":{},\"ffa\":1}                        | ffa",
                 "nonsense                                                           | a.core",
             })
     void aWrongNoteIsRefusedInOneLine(String json, String named) {

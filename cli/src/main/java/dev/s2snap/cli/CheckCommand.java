@@ -3,7 +3,6 @@ package dev.s2snap.cli;
 import dev.s2snap.inspect.Check;
 import dev.s2snap.inspect.JsonCheck;
 import dev.s2snap.inspect.TextCheck;
-import dev.s2snap.model.PkvmModel;
 import java.io.IOException;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -42,8 +41,7 @@ final class CheckCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         try (Sources.Open open = Sources.open(answer.source(), options)) {
-            // The model's host can share pages with the secure world, which leaves a trace in the host's table only.
-            Check check = Check.of(options.reading(open.machine()), open.machine() instanceof PkvmModel);
+            Check check = Check.of(options.reading(open.machine()));
             answer.write(output, out -> TextCheck.write(check, out), out -> JsonCheck.write(check, out));
             return check.clean() ? Main.DONE : Main.BAD_NEWS;
         }

@@ -26,8 +26,8 @@ final class SourceOptions {
             names = "--machine",
             paramLabel = "FILE",
             description = "Everything about the machine as JSON: \"schema\": 1, and any of \"era\", \"registers\","
-                    + " \"guests\", \"regions\" and \"vmemmap\", as in the note of a capture. Overrides what the"
-                    + " source says; --regs overrides it.")
+                    + " \"guests\", \"regions\", \"vmemmap\" and \"ffa\", as in the note of a capture. Overrides"
+                    + " what the source says; --regs overrides it.")
     private @Nullable Path machine;
 
     @Option(

@@ -77,6 +77,33 @@ class CheckCommandTest {
         assertThat(run.text()).startsWith("no rule is broken in host, hyp\n");
     }
 
+    /// What the secure world has, no table tells, but the machine and its capture both know that there is one.
+    @Test
+    void aCaptureOfPagesSharedWithTheSecureWorldGivesTheAnswerOfTheModel() throws IOException {
+        Path script = Files.writeString(folder.resolve("share.s2s"), "> share_ffa 0x41000 3\n");
+        Path capture = folder.resolve("shared.core");
+        String model = "model:script=" + script;
+        Run live = Run.of("check", model).succeeds();
+        assertThat(live.text()).contains("I-22                of 12K: the secure world may have them (FF-A)");
+        Run.of("snapshot", model, "-o", capture).succeeds();
+        assertThat(Run.of("check", capture).succeeds().text()).isEqualTo(live.text());
+        Path unprotected = Files.writeString(folder.resolve("m.json"), "{\"schema\":1,\"ffa\":false}");
+        Run strict = Run.of("check", capture, "--machine", unprotected);
+        assertThat(strict.status()).isEqualTo(1);
+        assertThat(strict.text()).contains("the host shares memory with nobody, unless the secure world has it (FF-A)");
+    }
+
+    @Test
+    void pagesOfAPoolThatNoTableReachesAreLintAndNoViolation() throws IOException {
+        Path script = Files.writeString(folder.resolve("take.s2s"), "> hpool_take 3\n");
+        assertThat(Run.of("check", "model:script=" + script).succeeds().text())
+                .contains("could be better: 2 places, 12K of tables\n")
+                .contains("  pools   0x000046260000-0x000046262000  in use as tables, and no table reaches it,"
+                        + " saves 8K\n");
+        Path back = Files.writeString(folder.resolve("back.s2s"), "> hpool_take 3\n> hpool_give\n");
+        assertThat(Run.of("check", "model:script=" + back).succeeds().text()).doesNotContain("could be better");
+    }
+
     @Test
     void whatCouldBeBetterIsNoViolation() {
         Run run = Run.of("check", "model:ram=4G,touch=pages").succeeds();

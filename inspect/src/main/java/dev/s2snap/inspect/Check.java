@@ -21,11 +21,10 @@ import java.util.OptionalLong;
 /// @param tables the labels of the tables that were looked at
 /// @param report broken rules, and those that could not be checked
 /// @param lint what is allowed, but could be better
-public record Check(List<String> tables, Rules.Report report, List<Lint> lint) {
+/// @param notLooked what of that was not looked for, and why
+public record Check(List<String> tables, Rules.Report report, List<Lint> lint, List<Lint.NotLooked> notLooked) {
 
-    /// @param ffa whether memory may be shared with the secure world on this machine, of which no table tells: a page
-    ///     that the host shares with nobody is then no violation
-    public static Check of(Reading reading, boolean ffa) {
+    public static Check of(Reading reading) {
         Machine machine = reading.machine();
         OptionalLong vttbr = machine.registers().get("VTTBR_EL2");
         Fact<Table> host = machine.host()
@@ -55,16 +54,27 @@ public record Check(List<String> tables, Rules.Report report, List<Lint> lint) {
             }
         }
         MachineView view = new MachineView(
-                host, hyp, guests, unread, reading.era(), reading.vmemmap(), reading.frames(), machine.regions(), ffa);
+                host,
+                hyp,
+                guests,
+                unread,
+                reading.era(),
+                reading.vmemmap(),
+                reading.frames(),
+                machine.regions(),
+                // Nobody who has a secure world and says nothing of it shall lose the warnings of all others.
+                machine.ffa().optional().orElse(false));
         List<Lint> lint = new ArrayList<>();
         host.optional().ifPresent(table -> lint.addAll(Lint.of(table, reading.hostStates())));
         guests.forEach(guest -> lint.addAll(Lint.of(guest.table(), reading.hostStates())));
         hyp.optional().ifPresent(table -> lint.addAll(Lint.empty(table)));
+        LeakedTables leaks = LeakedTables.of(host, hyp, reading.frames());
+        lint.addAll(leaks.leaked());
         List<String> tables = new ArrayList<>();
         host.optional().ifPresent(table -> tables.add(table.label()));
         hyp.optional().ifPresent(table -> tables.add(table.label()));
         guests.forEach(guest -> tables.add(guest.table().label()));
-        return new Check(tables, Rules.check(view), lint);
+        return new Check(tables, Rules.check(view), lint, leaks.notLooked());
     }
 
     private static Optional<Boolean> forcedWriteBack(Registers registers) {
@@ -75,6 +85,7 @@ public record Check(List<String> tables, Rules.Report report, List<Lint> lint) {
     public Check {
         tables = List.copyOf(tables);
         lint = List.copyOf(lint);
+        notLooked = List.copyOf(notLooked);
     }
 
     /// Whether no rule is broken.

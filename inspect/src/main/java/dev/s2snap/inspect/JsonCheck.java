@@ -56,6 +56,12 @@ public final class JsonCheck {
             string(text.add(",\"reason\":"), left.reason()).add("}");
             between = ",";
         }
+        for (Lint.NotLooked left : check.notLooked()) {
+            text.line(between);
+            string(text.add("{\"rule\":"), left.kind().id());
+            string(text.add(",\"reason\":"), left.reason()).add("}");
+            between = ",";
+        }
         text.line("]}");
     }
 

@@ -12,8 +12,8 @@ import java.util.List;
 
 /// Something in a table that breaks no rule and costs memory.
 ///
-/// @param table `host`, `hyp` or `guest:N`
-/// @param start first input address of that table
+/// @param table `host`, `hyp` or `guest:N`; or `pools`, the memory that the host's and EL2's tables are made of
+/// @param start first input address of that table; of pools a physical address
 /// @param end exclusive
 /// @param saves bytes of table pages
 /// @param message one clause for a person
@@ -24,7 +24,9 @@ public record Lint(Kind kind, String table, long start, long end, long saves, St
         /// Entries that one block could stand for.
         COALESCE("coalesce"),
         /// A table page without entries.
-        EMPTY_TABLE("empty-table");
+        EMPTY_TABLE("empty-table"),
+        /// Pages of a pool that count as in use, and that no table reaches.
+        LEAKED_TABLE("leaked-table");
 
         private final String id;
 
@@ -36,6 +38,11 @@ public record Lint(Kind kind, String table, long start, long end, long saves, St
             return id;
         }
     }
+
+    /// Why something could not be looked for, or only in part.
+    ///
+    /// @param reason a clause
+    public record NotLooked(Kind kind, String reason) {}
 
     /// Of a stage 2. The hypervisor maps its own pages one by one, always.
     static List<Lint> of(Table table, Fact<StateLocation> states) {

@@ -43,9 +43,14 @@ public record Owners(
     public record GuestRun(
             long start, long end, int guest, int vmid, long ipa, Optional<PageState> state, Optional<Integer> handle) {}
 
+    /// What the host maps, and where nothing tells in which state it is.
+    private static final String NOT_KNOWN = "mapped to the host, owner not known";
+
+    /// As far as the tables can be read.
+    ///
     /// @throws NoAnswerException if it is not known who owns what
     public static Owners of(Reading reading) {
-        TableDump dump = TableDump.of(reading, TableSelector.HOST);
+        TableDump dump = TableDump.ofReadable(reading);
         if (dump.states() instanceof Fact.Unknown<List<StateRun>>(String why)) {
             throw new NoAnswerException("it is not known who owns what: " + why);
         }
@@ -53,20 +58,30 @@ public record Owners(
         Map<String, Long> totals = new LinkedHashMap<>();
         try {
             new TextDump(dump, OutputStream.nullOutputStream()).rows(true, true, (start, end, _, run, _, ownership) -> {
-                totals.merge(ownership.owner(), end - start, Long::sum);
-                add(runs, new Run(start, end, ownership.owner(), guest(reading, run)));
+                String owner = ownership.owner().equals("?") ? NOT_KNOWN : ownership.owner();
+                totals.merge(owner, end - start, Long::sum);
+                add(runs, new Run(start, end, owner, guest(reading, run)));
             });
         } catch (IOException e) {
             throw new AssertionError("rows of this sink are written nowhere", e);
         }
         List<String> remarks = new ArrayList<>(dump.remarks());
-        boolean complete = dump.complete();
+        boolean complete = dump.complete()
+                && reading.machine()
+                        .hyp()
+                        .map(table -> reading.walk(table).complete())
+                        .optional()
+                        .orElse(true);
         List<GuestRun> guestMemory = new ArrayList<>();
         for (Guest guest : reading.machine().guests()) {
             switch (guest.table()) {
                 case Fact.Known<TranslationTable>(TranslationTable table, String _) -> {
                     LeafRuns.Result walk = reading.walk(table);
-                    complete &= walk.complete();
+                    if (!walk.complete()) {
+                        complete = false;
+                        remarks.add("some of the table of guest:" + guest.index()
+                                + " could not be read: what it maps there is not listed");
+                    }
                     walk.runs().stream()
                             .filter(LeafRun::mapped)
                             .map(run -> guestRun(reading, guest, table, run))

@@ -3,6 +3,7 @@ package dev.s2snap.inspect;
 import dev.s2snap.pkvm.Encodings.StateLocation;
 import dev.s2snap.pkvm.Fact;
 import dev.s2snap.pkvm.HypPageLayout;
+import dev.s2snap.pkvm.HypVmemmap;
 import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.PageFrames;
@@ -10,6 +11,7 @@ import dev.s2snap.pkvm.PageState;
 import dev.s2snap.vmsa.LeafAttributes;
 import dev.s2snap.vmsa.LeafRun;
 import dev.s2snap.vmsa.LeafRuns;
+import dev.s2snap.vmsa.TableGeometry;
 import dev.s2snap.vmsa.TranslationTable;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -93,7 +95,17 @@ final class OwnershipRuns {
         }
     }
 
+    /// All of it, or why not.
     static Fact<Result> of(Reading reading) {
+        return of(reading, false);
+    }
+
+    /// As far as the tables can be read. What depends on the rest is left out, with a remark.
+    static Fact<Result> readable(Reading reading) {
+        return of(reading, true);
+    }
+
+    private static Fact<Result> of(Reading reading, boolean partly) {
         if (!(reading.hostStates() instanceof Fact.Known<StateLocation>(StateLocation hostStates, String source))) {
             return Fact.unknown("the era of this kernel is not known: " + Reading.because(reading.hostStates())
                     + "; say it with --era");
@@ -107,7 +119,8 @@ final class OwnershipRuns {
         }
         LeafRuns.Result hostWalk = reading.walk(host);
         LeafRuns.Result hypWalk = reading.walk(hyp);
-        if (!hostWalk.complete() || !hypWalk.complete()) {
+        boolean complete = hostWalk.complete() && hypWalk.complete();
+        if (!complete && !partly) {
             return Fact.unknown(
                     "the " + (hostWalk.complete() ? "hypervisor" : "host") + "'s table is partly unreadable");
         }
@@ -125,7 +138,84 @@ final class OwnershipRuns {
         }
         List<Mapped> mapped = ownership.mapped(hypWalk.runs(), Attributes.stage1(machine, hyp));
         ownership.sweep(hostWalk.runs(), mapped, machine.regions().optional());
+        if (!complete) {
+            ownership.leaveOut(hostWalk.unread(), "the host's table could not be read at ");
+            ownership.leaveOut(
+                    ownership.dependent(reading, hyp.geometry(), hypWalk),
+                    "EL2's table could not be read where it tells of ");
+        }
         return Fact.known(new Result(List.copyOf(ownership.runs), List.copyOf(ownership.remarks)), source);
+    }
+
+    /// Physical memory whose state depends on what could not be read of EL2's table: by its linear map if states are in
+    /// descriptors, by its hyp_vmemmap if they are there.
+    private List<LeafRuns.Unread> dependent(Reading reading, TableGeometry geometry, LeafRuns.Result hyp) {
+        List<LeafRuns.Unread> ranges = new ArrayList<>();
+        boolean inDescriptors =
+                reading.hypStates().optional().orElse(StateLocation.DESCRIPTOR) == StateLocation.DESCRIPTOR;
+        long linear = linearDistance(hyp.runs());
+        for (LeafRuns.Unread range : hyp.unread()) {
+            if (inDescriptors) {
+                long start = Math.max(0, range.start() - linear);
+                long end = range.end() - linear;
+                if (start < end) {
+                    ranges.add(new LeafRuns.Unread(start, end));
+                }
+            }
+            if (!frameRuns.isEmpty()
+                    && reading.vmemmap() instanceof Fact.Known<HypVmemmap>(HypVmemmap where, String _)) {
+                long start = Math.max(range.start(), where.base());
+                long end = Math.min(range.end(), where.base() + (1L << (geometry.inputBits() - 3)));
+                if (start < end) {
+                    ranges.add(new LeafRuns.Unread(
+                            (start - where.base()) / where.entrySize() << geometry.granuleShift(),
+                            (end - where.base()) / where.entrySize() << geometry.granuleShift()));
+                }
+            }
+        }
+        if (inDescriptors && !hyp.unread().isEmpty()) {
+            remarks.add("some of EL2's table could not be read: memory that only this part maps counts as not mapped"
+                    + " at EL2");
+        }
+        ranges.sort(Comparator.comparingLong(LeafRuns.Unread::start));
+        return ranges;
+    }
+
+    /// Ranges that a remark names one by one.
+    private static final int NAMED = 4;
+
+    /// Takes back what was said of ranges.
+    ///
+    /// @param ranges of physical memory, by ascending start
+    /// @param why the beginning of a sentence
+    private void leaveOut(List<LeafRuns.Unread> ranges, String why) {
+        List<StateRun> before = List.copyOf(runs);
+        runs.clear();
+        int next = 0;
+        for (StateRun run : before) {
+            while (next < ranges.size() && ranges.get(next).end() <= run.start()) {
+                next++;
+            }
+            long at = run.start();
+            for (int i = next; i < ranges.size() && ranges.get(i).start() < run.end(); i++) {
+                if (at < ranges.get(i).start()) {
+                    add(at, ranges.get(i).start(), run.host(), run.hyp(), run.guestShares());
+                }
+                at = Math.max(at, ranges.get(i).end());
+            }
+            if (at < run.end()) {
+                add(at, run.end(), run.host(), run.hyp(), run.guestShares());
+            }
+        }
+        if (!ranges.isEmpty()) {
+            List<String> named = ranges.stream()
+                    .limit(NAMED)
+                    .map(range -> "0x" + Long.toHexString(range.start()) + "-0x" + Long.toHexString(range.end()))
+                    .toList();
+            remarks.add(why + String.join(", ", named)
+                    + (ranges.size() > NAMED ? " and " + (ranges.size() - NAMED) + " more" : "")
+                    + ": who owns that is not known");
+        }
     }
 
     /// The virtual-to-physical distance under which most is mapped.

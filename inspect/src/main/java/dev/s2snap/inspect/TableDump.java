@@ -26,6 +26,22 @@ public record TableDump(
     /// @throws NoAnswerException if this machine has no such table, it is not known where it is, or its root cannot be
     /// read
     public static TableDump of(Reading reading, TableSelector selector) {
+        return of(
+                reading,
+                selector,
+                selector.kind() == TableSelector.Kind.HOST
+                        ? OwnershipRuns.of(reading)
+                        : Fact.unknown("page states are listed with the host table"));
+    }
+
+    /// The host's table with those page states that can be told of tables which are not completely readable.
+    ///
+    /// @throws NoAnswerException as the other one does
+    static TableDump ofReadable(Reading reading) {
+        return of(reading, TableSelector.HOST, OwnershipRuns.readable(reading));
+    }
+
+    private static TableDump of(Reading reading, TableSelector selector, Fact<OwnershipRuns.Result> ownership) {
         var machine = reading.machine();
         Fact.Known<TranslationTable> known = selector.readable(machine);
         TranslationTable table = known.value();
@@ -36,9 +52,6 @@ public record TableDump(
             case GUEST, GUEST_VMID, GUEST_HANDLE ->
                 Attributes.guest(machine, table, selector.guest(machine).index());
         };
-        Fact<OwnershipRuns.Result> ownership = selector.kind() == TableSelector.Kind.HOST
-                ? OwnershipRuns.of(reading)
-                : Fact.unknown("page states are listed with the host table");
         return new TableDump(
                 reading,
                 selector,

@@ -35,7 +35,7 @@ public final class TextCheck {
         printer.sum(check);
         printer.violations(check.report().violations());
         printer.lint(check.lint());
-        printer.notChecked(check.report().notChecked());
+        printer.notChecked(check);
         printer.text.flush();
     }
 
@@ -130,14 +130,18 @@ public final class TextCheck {
         }
     }
 
-    private void notChecked(List<NotChecked> left) throws IOException {
-        if (left.isEmpty()) {
-            return;
-        }
+    private void notChecked(Check check) throws IOException {
         Map<String, List<String>> byReason = new LinkedHashMap<>();
-        for (NotChecked each : left) {
+        for (NotChecked each : check.report().notChecked()) {
             byReason.computeIfAbsent(each.reason(), _ -> new ArrayList<>())
                     .add(each.rule().id());
+        }
+        for (Lint.NotLooked each : check.notLooked()) {
+            byReason.computeIfAbsent(each.reason(), _ -> new ArrayList<>())
+                    .add(each.kind().id());
+        }
+        if (byReason.isEmpty()) {
+            return;
         }
         text.line();
         text.line("not checked");

@@ -16,6 +16,8 @@ import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.Rule;
 import dev.s2snap.pkvm.Rules.NotChecked;
 import dev.s2snap.pkvm.Violation;
+import dev.s2snap.vmsa.Translation;
+import dev.s2snap.vmsa.TranslationTable;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -55,7 +57,7 @@ class CheckTest {
     }
 
     private static Check check(MadeMachine machine) {
-        return Check.of(Reading.of(machine), false);
+        return Check.of(Reading.of(machine));
     }
 
     /// Rule and range of each violation.
@@ -128,7 +130,7 @@ class CheckTest {
     void aPageSharedWithTheSecureWorldIsNotCheckedWhereThatCanBe() {
         MadeMachine machine = machine(Era.V6_1).host(RAM, RAM + PAGE, HOST_PAGE | SHARED);
         assertThat(found(check(machine))).containsExactly("I-22 40000000-40001000");
-        Check lenient = Check.of(Reading.of(machine), true);
+        Check lenient = check(machine.ffa(true));
         assertThat(found(lenient)).isEmpty();
         assertThat(reasons(lenient, Rule.I_22)).containsExactly("of 4K: the secure world may have them (FF-A)");
     }
@@ -227,6 +229,89 @@ class CheckTest {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         TextCheck.write(check, out);
         assertThat(out.toString(StandardCharsets.UTF_8)).contains("could be better: 1 place, 4K of tables");
+    }
+
+    /// The table pages of [MadeMachine] lie one behind the other, as if they were of the pools.
+    private static long tableOf(MadeMachine machine, long address) {
+        TranslationTable host = machine.host().optional().orElseThrow();
+        return host.translate(address) instanceof Translation.Fault(var path, int _, long _)
+                ? path.getLast().address() & -PAGE
+                : 0;
+    }
+
+    private static List<Lint> leaked(Check check) {
+        return check.lint().stream()
+                .filter(lint -> lint.kind() == Lint.Kind.LEAKED_TABLE)
+                .toList();
+    }
+
+    @Test
+    void aPageOfAPoolThatCountsAsInUseAndIsInNoTableIsLint() throws IOException {
+        MadeMachine machine = machine(Era.V6_1).hostEntry(RAM + 3 * BLOCK, 3, 4);
+        long page = tableOf(machine, RAM + 3 * BLOCK);
+        machine.frame(VMEMMAP, 4, page, 2).host(RAM + 4 * BLOCK, RAM + 4 * BLOCK + PAGE, HOST_PAGE);
+        assertThat(leaked(check(machine))).isEmpty();
+        machine.hostEntry(RAM + 3 * BLOCK, 2, 0);
+        Check check = check(machine);
+        assertThat(leaked(check))
+                .containsExactly(new Lint(
+                        Lint.Kind.LEAKED_TABLE,
+                        "pools",
+                        page,
+                        page + PAGE,
+                        PAGE,
+                        "in use as tables, and no table reaches it"));
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        TextCheck.write(check, out);
+        assertThat(out.toString(StandardCharsets.UTF_8))
+                .contains("  pools   0x0000" + Long.toHexString(page) + "-")
+                .contains("  in use as tables, and no table reaches it, saves 4K\n");
+    }
+
+    @Test
+    void aFreePageBetweenTablesIsNoLint() {
+        MadeMachine machine = machine(Era.V6_1).hostEntry(RAM + 3 * BLOCK, 3, 4);
+        long page = tableOf(machine, RAM + 3 * BLOCK);
+        machine.frame(VMEMMAP, 4, page, 0x0000_0000L)
+                .host(RAM + 4 * BLOCK, RAM + 4 * BLOCK + PAGE, HOST_PAGE)
+                .hostEntry(RAM + 3 * BLOCK, 2, 0);
+        assertThat(leaked(check(machine))).isEmpty();
+    }
+
+    @Test
+    void memoryThatNoPoolNeedsToHaveIsNotLookedAt() {
+        MadeMachine machine = machine(Era.V6_1).frame(VMEMMAP, 4, 0x8000_0000L + 250 * PAGE, 1);
+        assertThat(leaked(check(machine))).isEmpty();
+    }
+
+    @Test
+    void whereLeakedPagesCannotBeToldItSaysWhy() throws IOException {
+        assertThat(notLooked(machine(Era.V6_1).withoutHost())).containsExactly("there is no host table: there is none");
+        assertThat(notLooked(machine(Era.V6_1).withoutHyp())).containsExactly("there is no EL2 table: there is none");
+        assertThat(notLooked(new MadeMachine()).getFirst()).startsWith("counts are in the hyp_vmemmap: ");
+        assertThat(notLooked(machine(Era.V6_1).hostEntry(RAM + 3 * BLOCK, 2, 0x7_0000_0003L)))
+                .containsExactly("the host table could not be read whole");
+        assertThat(notLooked(machine(Era.V6_1)).getFirst())
+                .matches("of \\d+K: the pages of the hyp_vmemmap are not in this memory");
+        assertThat(notLooked(machine(Era.V6_1).frame(VMEMMAP, 4, 0x8000_0000L, 1)))
+                .containsExactly("of VMs: their pools are in structures that no table leads to");
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        JsonCheck.write(check(machine(Era.V6_1)), out);
+        assertThat(out.toString(StandardCharsets.UTF_8))
+                .contains(
+                        "{\"rule\":\"leaked-table\",\"reason\":\"of VMs: their pools are in structures that no table leads"
+                                + " to\"}]}");
+    }
+
+    private static List<String> notLooked(MadeMachine machine) {
+        return check(machine).notLooked().stream().map(Lint.NotLooked::reason).toList();
+    }
+
+    @Test
+    void whatIsNotCheckedOfARootIsSaid() {
+        assertThat(reasons(check(machine(Era.V6_1)), Rule.I_7))
+                .containsExactly(
+                        "from which pool a table page is: where pools are is in the hypervisor's data section");
     }
 
     @Test

@@ -52,6 +52,7 @@ final class MadeMachine implements Machine, PhysicalMemory {
     private Fact<Era> era = Fact.unknown("it was not said");
     private Fact<HypVmemmap> vmemmap = Fact.unknown("it was not said");
     private Fact<List<MemoryRegion>> regions = Fact.unknown("it was not said");
+    private Fact<Boolean> ffa = Fact.unknown("it was not said");
     private Fact<TranslationTable> host = Fact.known(table(STAGE2), "VTTBR_EL2, VTCR_EL2");
     private Fact<TranslationTable> hyp = Fact.known(table(EL2), "TTBR0_EL2, TCR_EL2");
 
@@ -70,6 +71,12 @@ final class MadeMachine implements Machine, PhysicalMemory {
 
     MadeMachine regions(MemoryRegion... known) {
         regions = Fact.known(List.of(known), "test");
+        return this;
+    }
+
+    /// Whether there is a secure world to share with.
+    MadeMachine ffa(boolean known) {
+        ffa = Fact.known(known, "test");
         return this;
     }
 
@@ -162,7 +169,11 @@ final class MadeMachine implements Machine, PhysicalMemory {
     }
 
     MadeMachine hypEntry(long virtual, long descriptor) {
-        put(hyp, virtual, 3, descriptor);
+        return hypEntry(virtual, 3, descriptor);
+    }
+
+    MadeMachine hypEntry(long virtual, int level, long descriptor) {
+        put(hyp, virtual, level, descriptor);
         return this;
     }
 
@@ -260,5 +271,10 @@ final class MadeMachine implements Machine, PhysicalMemory {
     @Override
     public Fact<Era> era() {
         return era;
+    }
+
+    @Override
+    public Fact<Boolean> ffa() {
+        return ffa;
     }
 }

@@ -169,4 +169,31 @@ class OwnersTest {
                 .contains("0x0080000000 in guest:0 (VMID 1, handle 0x1000, owned)\n")
                 .endsWith("some of the tables could not be read; dump shows what is missing\n");
     }
+
+    @Test
+    void memoryWhosePartOfTheHypVmemmapCannotBeReadIsLeftOut() {
+        MadeMachine machine = protectedGuest()
+                .host(0x8000_0000L, 0x8000_1000L, HOST_PAGE)
+                .hypEntry(FRAMES + (0x8000_0000L >>> 12) * 8, 2, 0x7_0000_0003L);
+        Owners owners = Owners.of(Reading.of(machine));
+        assertThat(owners.complete()).isFalse();
+        assertThat(owners.remarks())
+                .contains("EL2's table could not be read where it tells of 0x80000000-0xc0000000: who owns that is not"
+                        + " known");
+        assertThat(owners.runs())
+                .contains(
+                        run(0x4000_3000L, 0x4000_4000L, "hyp"),
+                        run(0x8000_0000L, 0x8000_1000L, "mapped to the host, owner not known"));
+    }
+
+    @Test
+    void ofManyDamagesTheFirstAreNamedAndTheOthersCounted() {
+        MadeMachine machine = protectedGuest();
+        for (int i = 1; i <= 6; i++) {
+            machine.hostEntry(0x4000_0000L + ((long) i << 22), 2, 0x7_0000_0003L);
+        }
+        assertThat(Owners.of(Reading.of(machine)).remarks())
+                .contains("the host's table could not be read at 0x40400000-0x40600000, 0x40800000-0x40a00000,"
+                        + " 0x40c00000-0x40e00000, 0x41000000-0x41200000 and 2 more: who owns that is not known");
+    }
 }

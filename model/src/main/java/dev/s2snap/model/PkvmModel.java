@@ -340,6 +340,12 @@ public final class PkvmModel implements Machine, AutoCloseable {
         return Fact.known(Era.V6_1, "the model's base, 6.12.117");
     }
 
+    /// The script's `share_ffa` gives pages to a secure world that is not modelled itself.
+    @Override
+    public Fact<Boolean> ffa() {
+        return Fact.known(true, "the model");
+    }
+
     @Override
     public void close() {
         ram.close();

@@ -49,9 +49,11 @@ final class GuestRules {
         }
         int owners = 0;
         int borrowers = 0;
+        boolean reserved = false;
         for (GuestLeaf leaf : stretch.guests) {
             owners += leaf.state() == PageState.OWNED || leaf.state() == PageState.SHARED_OWNED ? 1 : 0;
             borrowers += leaf.state() == PageState.SHARED_BORROWED ? 1 : 0;
+            reserved |= leaf.state() == PageState.RESERVED;
         }
         if (owners > 1) {
             stretch.breaks(Rule.I_20);
@@ -63,7 +65,8 @@ final class GuestRules {
         }
         long shares = view.shares(stretch);
         boolean counted = stretch.frameKnown && hostState.orElse(null) == PageState.SHARED_OWNED;
-        if (counted && shares != borrowers) {
+        // What the reserved state stands for is not known; that it is there was said with the table.
+        if (counted && shares != borrowers && !reserved) {
             if (shares > borrowers && (view.guests().isEmpty() || !view.guestsComplete())) {
                 sharedWithUnknown += size;
             } else if (!stretch.broke(Rule.I_21) || borrowers > 0) {

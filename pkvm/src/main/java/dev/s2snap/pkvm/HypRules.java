@@ -2,6 +2,7 @@ package dev.s2snap.pkvm;
 
 import dev.s2snap.pkvm.HypSpace.Kind;
 import dev.s2snap.pkvm.HypSpace.Mapping;
+import dev.s2snap.pkvm.HypSpace.Range;
 import dev.s2snap.pkvm.MachineView.Table;
 import java.util.ArrayList;
 import java.util.List;
@@ -12,13 +13,18 @@ final class HypRules {
     private final PageNames names;
     private final Table hyp;
     private final HypSpace space;
+
+    /// Input addresses below a defect of the table's shape.
+    private final List<Range> unknown;
+
     private final List<Violation> violations = new ArrayList<>();
 
-    HypRules(Witness witness, PageNames names, Table hyp, HypSpace space) {
+    HypRules(Witness witness, PageNames names, Table hyp, HypSpace space, List<Range> unknown) {
         this.witness = witness;
         this.names = names;
         this.hyp = hyp;
         this.space = space;
+        this.unknown = unknown;
     }
 
     List<Violation> violations() {
@@ -28,7 +34,7 @@ final class HypRules {
     void check() {
         for (Mapping mapping : space.mappings()) {
             String wrong = wrong(mapping);
-            if (wrong.isEmpty()) {
+            if (wrong.isEmpty() || isUnknown(mapping)) {
                 continue;
             }
             boolean stray = mapping.kind() == Kind.STRAY && space.divided();
@@ -44,6 +50,12 @@ final class HypRules {
                     List.of(),
                     List.of(witness.hyp(hyp, mapping, mapping.start(), mapping.end()))));
         }
+    }
+
+    private boolean isUnknown(Mapping mapping) {
+        return unknown.stream()
+                .anyMatch(range -> range.start() <= mapping.run().start()
+                        && range.end() >= mapping.run().end());
     }
 
     private String wrong(Mapping mapping) {

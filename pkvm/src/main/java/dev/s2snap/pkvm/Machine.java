@@ -31,4 +31,9 @@ public interface Machine {
 
     /// How the kernel writes ownership, if that is known without looking into the tables.
     Fact<Era> era();
+
+    /// Whether this host may share memory with the secure world (FF-A), of which only its own table tells.
+    default Fact<Boolean> ffa() {
+        return Fact.unknown("it was not said");
+    }
 }

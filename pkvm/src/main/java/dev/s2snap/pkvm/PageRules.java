@@ -90,8 +90,12 @@ final class PageRules {
 
     void check() {
         blocks();
+        List<Violation> edges = List.copyOf(violations);
         sweep.forEach(this::next);
         close();
+        // A part of such a block has the attributes of the other one; that is said of the block.
+        violations.removeIf(violation -> violation.rule() == Rule.I_11
+                && edges.stream().anyMatch(edge -> edge.start() <= violation.start() && edge.end() >= violation.end()));
         guests.entries(witness, violations);
     }
 

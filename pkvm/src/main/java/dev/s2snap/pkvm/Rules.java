@@ -67,10 +67,23 @@ public final class Rules {
         for (Table table : tables.tables()) {
             table.audit().unlisted().forEach((rule, number) -> notListed(table, rule.id(), number));
         }
+        shapeOf("host", view.host());
+        shapeOf("EL2", view.hyp());
         pages();
         references();
+        for (Rule rule : List.of(Rule.I_1, Rule.I_7)) {
+            notChecked(rule, "from which pool a table page is: where pools are is in the hypervisor's data section");
+        }
         notChecked(Rule.I_4, "which pages are free is in lists of the hypervisor's data section");
         notChecked(Rule.I_29, "memcaches are in structures of VMs that no table leads to");
+    }
+
+    private void shapeOf(String label, Fact<Table> table) {
+        if (table instanceof Fact.Unknown<Table>(String reason)) {
+            for (Rule rule : List.of(Rule.I_1, Rule.I_2, Rule.I_5, Rule.I_7)) {
+                notChecked(rule, "of the " + label + " table, which is not known: " + reason);
+            }
+        }
     }
 
     private void notListed(Table table, String rule, long number) {
@@ -104,7 +117,7 @@ public final class Rules {
         Era era = view.releases().optional().orElseThrow();
         Table hyp = view.hyp().optional().orElseThrow();
         PageNames names = new PageNames(tables.tables(), space.orElseThrow());
-        HypRules mappings = new HypRules(witness, names, hyp, space.orElseThrow());
+        HypRules mappings = new HypRules(witness, names, hyp, space.orElseThrow(), tables.unknown(hyp));
         mappings.check();
         violations.addAll(mappings.violations());
         PageRules pages = new PageRules(
