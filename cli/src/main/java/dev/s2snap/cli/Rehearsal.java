@@ -37,6 +37,7 @@ public final class Rehearsal {
             lines.add(line("dump", core, "--regs", registers, "--table", table));
         }
         lines.add(line("dump", core, "--regs", registers, "--format", "json"));
+        lines.add(line("explain", core, "0x433c6000", "--regs", registers));
         lines.add(line("dump", core, "--regs", registers, "--dialect", "v4"));
         lines.add(line("dump", "model:ram=256M,granule=16K,touch=random"));
         lines.add(line("snapshot"));

@@ -25,7 +25,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /// of their tables. (Two more are in samples.)
 class CapturesTest {
 
-    private static final Path CAPTURES = captures();
+    static final Path CAPTURES = captures();
 
     @TempDir
     private static Path folder;
@@ -39,7 +39,7 @@ class CapturesTest {
         }
     }
 
-    private static byte[] unpacked(String file) throws IOException {
+    static byte[] unpacked(String file) throws IOException {
         try (InputStream in = new GZIPInputStream(Files.newInputStream(CAPTURES.resolve(file)))) {
             return in.readAllBytes();
         }

@@ -196,11 +196,11 @@ final class DamagedCore {
 
     /// Runs `s2snap check` on it.
     Run check(Path folder, Object... options) throws IOException {
-        return run("check", folder, options);
+        return run(folder, "check", options);
     }
 
     /// Runs a command on it.
-    Run run(String command, Path folder, Object... options) throws IOException {
+    Run run(Path folder, String command, Object... operands) throws IOException {
         Path core = folder.resolve(name + ".core");
         Path regs = folder.resolve(name + ".regs.json");
         Files.write(core, bytes.array());
@@ -210,7 +210,7 @@ final class DamagedCore {
                         ? Files.readAllBytes(Run.registers(name.substring("deb-6.12-".length())))
                         : resource(name + ".regs.json").readAllBytes());
         List<Object> words = new ArrayList<>(List.of(command, core, "--regs", regs));
-        words.addAll(List.of(options));
+        words.addAll(List.of(operands));
         return Run.of(words.toArray());
     }
 }

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -20,6 +21,9 @@ class ExamplesTest {
 
     /// The files of debugfs have blanks at the ends of their lines, which this document leaves out.
     private static final String WITHOUT_BLANKS = "debugfs.md";
+
+    @TempDir
+    private static Path folder;
 
     /// A command line and what it prints.
     ///
@@ -68,20 +72,44 @@ class ExamplesTest {
         return examples;
     }
 
+    /// Files of the checkout are found from here; a core without a folder is one of the tests' captures, unpacked.
+    private static Object file(String word) throws IOException {
+        if (word.startsWith("samples/") || word.startsWith("cli/")) {
+            return ROOT.resolve(word);
+        }
+        if (!word.endsWith(".core")) {
+            return word;
+        }
+        Path core = folder.resolve(word);
+        if (!Files.exists(core)) {
+            Files.write(core, CapturesTest.unpacked(word + ".gz"));
+        }
+        return core;
+    }
+
     @Test
     void documentsOfCommandsHaveExamples() throws IOException {
         assertThat(examples())
                 .extracting(Example::document)
-                .contains("README.md", "check.md", "debugfs.md", "defects.md", "kernel-text.md", "owners.md")
+                .contains(
+                        "README.md",
+                        "check.md",
+                        "debugfs.md",
+                        "defects.md",
+                        "explain.md",
+                        "kernel-text.md",
+                        "owners.md")
                 .hasSizeGreaterThanOrEqualTo(46);
     }
 
     @ParameterizedTest
     @MethodSource("examples")
-    void theExamplePrintsWhatIsWritten(Example example) {
-        Run run = Run.of(Stream.of(example.command.split(" ", -1))
-                .map(word -> word.startsWith("samples/") ? ROOT.resolve(word).toString() : word)
-                .toArray());
+    void theExamplePrintsWhatIsWritten(Example example) throws IOException {
+        List<Object> words = new ArrayList<>();
+        for (String word : example.command.split(" ", -1)) {
+            words.add(file(word));
+        }
+        Run run = Run.of(words.toArray());
         assertThat(run.err()).isEmpty();
         assertThat(run.status()).isEqualTo(example.status());
         List<String> printed = run.text()

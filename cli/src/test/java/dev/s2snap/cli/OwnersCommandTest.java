@@ -64,11 +64,11 @@ class OwnersCommandTest {
     @ParameterizedTest
     @MethodSource("damages")
     void theAnswerCoversWhatCanBeReadAndSaysWhatCannot(Damage damage) throws IOException {
-        Run sound = DamagedCore.of(damage.capture).run("owners", folder, "--format", "json");
+        Run sound = DamagedCore.of(damage.capture).run(folder, "owners", "--format", "json");
         DamagedCore machine = DamagedCore.of(damage.capture);
         damage.change.accept(machine);
 
-        Run text = machine.run("owners", folder);
+        Run text = machine.run(folder, "owners");
         assertThat(text.err()).isEmpty();
         assertThat(text.status()).isEqualTo(1);
         assertThat(text.text())
@@ -76,7 +76,7 @@ class OwnersCommandTest {
                 .contains("  host\n");
         damage.remarks.forEach(remark -> assertThat(text.text()).contains("note: " + remark + "\n"));
 
-        Run json = machine.run("owners", folder, "--format", "json");
+        Run json = machine.run(folder, "owners", "--format", "json");
         assertThat(json.err()).isEmpty();
         assertThat(json.status()).isEqualTo(1);
         Map<String, Object> tree = JsonTree.parse(json.out());
@@ -110,7 +110,7 @@ class OwnersCommandTest {
     void aHypVmemmapThatIsNotThereLeavesNothingToSay() throws IOException {
         DamagedCore machine = DamagedCore.of(PVM);
         machine.set(machine.entry("hyp", 0x6000_0020_0000L, 2), NOWHERE);
-        assertThat(machine.run("owners", folder).isRefused().err())
+        assertThat(machine.run(folder, "owners").isRefused().err())
                 .contains("this kernel keeps page states in its hyp_vmemmap");
     }
 

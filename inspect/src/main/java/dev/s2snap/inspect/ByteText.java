@@ -160,6 +160,11 @@ final class ByteText {
         return this;
     }
 
+    /// Bytes in the line that is open.
+    int width() {
+        return length - lineStart;
+    }
+
     /// Ends the line. Blanks at its end are dropped.
     void line() throws IOException {
         while (length > lineStart && bytes[length - 1] == ' ') {

@@ -7,6 +7,7 @@
 /// - [TextDump], [JsonDump] and [CsvDump]: the same for a person and for programs.
 /// - [KernelText]: a stage 2 in the words of a kernel's debugfs; [KernelTextReader] reads such a text as [KernelTable].
 /// - [Owners]: all memory by owner. [Check]: the rules that are broken, and [Lint].
+/// - [Explain]: everything about one address, as an [Explanation]; [TextExplanation] and [JsonExplanation] print it.
 /// - [MachineInfo]: every fact and where it comes from.
 ///
 /// What cannot be answered is a [NoAnswerException] with one sentence. Text is made as bytes, by [ByteText].

@@ -6,6 +6,7 @@ import dev.s2snap.pkvm.MachineView.Table;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /// What lies at a physical address, as far as the tables tell, in words.
 final class PageNames {
@@ -21,25 +22,30 @@ final class PageNames {
     }
 
     String of(long start, long end) {
+        return known(start, end).orElse("memory of the hypervisor");
+    }
+
+    /// Empty for memory of which the tables say nothing more.
+    Optional<String> known(long start, long end) {
         if (end - start == space.geometry().granule()) {
             String page = tablePages().get(start);
             if (page != null) {
-                return page;
+                return Optional.of(page);
             }
         }
         if (space.inText(start, end)) {
-            return "text of the hypervisor";
+            return Optional.of("text of the hypervisor");
         }
         boolean frame = false;
         for (Mapping mapping : space.mappings()) {
             if (start >= mapping.start() && end <= mapping.end()) {
                 if (mapping.stack()) {
-                    return "an EL2 stack";
+                    return Optional.of("an EL2 stack");
                 }
                 frame |= mapping.kind() == Kind.VMEMMAP;
             }
         }
-        return frame ? "the hyp_vmemmap" : "memory of the hypervisor";
+        return frame ? Optional.of("the hyp_vmemmap") : Optional.empty();
     }
 
     private Map<Long, String> tablePages() {

@@ -7,6 +7,7 @@
 ///   composed; an [Era] is a bundle with a name.
 /// - [Annotation], [PageState], [Owner]: what an entry says once decoded.
 /// - [PageFrames]: the hyp_vmemmap, whose entries a [HypPageLayout] decodes.
+/// - [HypPlaces]: what the hypervisor has where, as far as the tables tell.
 /// - [Rule]: what has to hold on every machine; [Rules] checks it on a [MachineView] and answers with [Violation]s.
 @NullMarked
 package dev.s2snap.pkvm;

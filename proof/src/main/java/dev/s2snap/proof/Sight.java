@@ -63,10 +63,10 @@ final class Sight {
     private final long[] input;
     private final char[] used;
     private final char[] extra;
-    private final long @Nullable [][] present;
+    private final long[] @Nullable [] present;
 
     /// Entries of the pages above the last level, as they were.
-    private final long @Nullable [][] above;
+    private final long[] @Nullable [] above;
 
     /// What EL2 had from the start, as it mapped it: text, data, what it shares.
     private final long[] system;
