@@ -27,8 +27,7 @@ import picocli.CommandLine.Option;
 @Command(
         name = "fuzz",
         description = {
-            "Lets a hostile host do what it wants on the executable pKVM, and checks every step against the"
-                    + " specification.",
+            "Lets a hostile host loose on the executable pKVM, and checks every step.",
             "What the specification did not predict is a finding: it is reduced to the steps that it needs, printed,"
                     + " and written to a file that 's2snap model --script' runs."
         },
@@ -39,9 +38,9 @@ import picocli.CommandLine.Option;
             "",
             "Examples:",
             "  s2snap fuzz --calls 20000",
-            "  s2snap fuzz --variant posted --calls 20000 -o /tmp/findings",
+            "  s2snap fuzz --calls 5000 --geometry granule=16K --seed 7",
             "",
-            "With the posted call it finds the known defects by itself, see docs/fuzz.md.",
+            "With --variant posted it finds the known defects by itself, see docs/fuzz.md.",
             "",
             "Exit status: 0 nothing was found, 1 something was, 2 bad usage or input."
         })

@@ -112,6 +112,7 @@ public final class Main implements Callable<Integer> {
         commands.put("check", CheckCommand::new);
         commands.put("owners", OwnersCommand::new);
         commands.put("explain", ExplainCommand::new);
+        commands.put("diff", DiffCommand::new);
         commands.put("info", InfoCommand::new);
         commands.put("model", ModelCommand::new);
         commands.put("debugfs", DebugfsCommand::new);

@@ -40,6 +40,24 @@ final class SourceOptions {
 
     private boolean registersNeeded = true;
 
+    SourceOptions() {}
+
+    /// For a command with several sources, which has options of its own.
+    SourceOptions(@Nullable Path registers, @Nullable Path machine, @Nullable Era era) {
+        this.registers = registers;
+        this.machine = machine;
+        this.era = era;
+    }
+
+    /// The first of these options that was given, if any was.
+    Optional<String> given() {
+        return registers != null
+                ? Optional.of("--regs")
+                : machine != null
+                        ? Optional.of("--machine")
+                        : Optional.ofNullable(era).map(_ -> "--era");
+    }
+
     /// For a table that is described on the command line no registers are needed.
     void withoutRegisters() {
         registersNeeded = false;

@@ -29,8 +29,11 @@ class ExamplesTest {
     ///
     /// @param document the name of the file
     record Example(String document, String command, List<String> lines) {
-        /// An example in which a machine breaks a rule is bad news.
+        /// An example in which a machine breaks a rule is bad news, and so is a difference.
         int status() {
+            if (command.startsWith("diff ")) {
+                return lines.getLast().equals("no difference") ? Main.DONE : Main.BAD_NEWS;
+            }
             return command.startsWith("check ") && !lines.getFirst().startsWith("no rule is broken")
                     ? Main.BAD_NEWS
                     : Main.DONE;
@@ -78,7 +81,7 @@ class ExamplesTest {
             return ROOT.resolve(word);
         }
         if (!word.endsWith(".core")) {
-            return word;
+            return word.replace("=samples/", "=" + ROOT + "/samples/");
         }
         Path core = folder.resolve(word);
         if (!Files.exists(core)) {
@@ -96,10 +99,11 @@ class ExamplesTest {
                         "check.md",
                         "debugfs.md",
                         "defects.md",
+                        "diff.md",
                         "explain.md",
                         "kernel-text.md",
                         "owners.md")
-                .hasSizeGreaterThanOrEqualTo(46);
+                .hasSizeGreaterThanOrEqualTo(49);
     }
 
     @ParameterizedTest
@@ -114,6 +118,7 @@ class ExamplesTest {
         assertThat(run.status()).isEqualTo(example.status());
         List<String> printed = run.text()
                 .lines()
+                .map(line -> line.replace("../samples/", "samples/"))
                 .map(line -> example.document.equals(WITHOUT_BLANKS) ? line.stripTrailing() : line)
                 .toList();
         int at = 0;

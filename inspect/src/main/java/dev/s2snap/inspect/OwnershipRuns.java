@@ -8,6 +8,7 @@ import dev.s2snap.pkvm.Machine;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.pkvm.PageFrames;
 import dev.s2snap.pkvm.PageState;
+import dev.s2snap.vmsa.AddressRanges;
 import dev.s2snap.vmsa.LeafAttributes;
 import dev.s2snap.vmsa.LeafRun;
 import dev.s2snap.vmsa.LeafRuns;
@@ -43,7 +44,7 @@ final class OwnershipRuns {
     record Result(List<StateRun> runs, List<String> remarks) {}
 
     /// What EL2 maps.
-    private record Mapped(long start, long end, PageState state, boolean device) {}
+    record Mapped(long start, long end, PageState state, boolean device) {}
 
     private final List<String> remarks = new ArrayList<>();
     private final List<StateRun> runs = new ArrayList<>();
@@ -51,7 +52,12 @@ final class OwnershipRuns {
     /// What the hyp_vmemmap says, if this kernel keeps states there.
     private final List<FrameRun> frameRuns = new ArrayList<>();
 
-    private OwnershipRuns() {}
+    /// Whether this kernel keeps states in the hyp_vmemmap.
+    private final boolean inFrames;
+
+    private OwnershipRuns(boolean inFrames) {
+        this.inFrames = inFrames;
+    }
 
     /// Memory whose entries in the hyp_vmemmap say the same.
     ///
@@ -60,38 +66,52 @@ final class OwnershipRuns {
     private record FrameRun(
             long start, long end, boolean known, PageState host, Optional<PageState> hyp, long shares) {}
 
-    private void frames(PageFrames frames) {
-        HypPageLayout layout = frames.layout();
-        boolean both = layout == HypPageLayout.BOTH_STATES;
+    private void frames(PageFrames frames, AddressRanges windows) {
+        int shift = frames.frameShift();
+        int window = 0;
         for (PageFrames.Span span : frames.spans()) {
-            if (span.absent()) {
-                long start = span.first() << frames.frameShift();
-                long end = span.end() << frames.frameShift();
-                frameRuns.add(new FrameRun(start, end, false, PageState.RESERVED, Optional.empty(), 0));
-                continue;
+            while (window < windows.count() && windows.end(window) >>> shift <= span.first()) {
+                window++;
             }
-            long from = 0;
-            // All but the reference count and the order.
-            long current = frames.entry(span, 0) >>> 24;
-            for (long index = 1; index <= span.count(); index++) {
-                long next = index < span.count() ? frames.entry(span, index) >>> 24 : ~current;
-                if (next != current) {
-                    long entry = current << 24;
-                    frameRuns.add(new FrameRun(
-                            (span.first() + from) << frames.frameShift(),
-                            (span.first() + index) << frames.frameShift(),
-                            true,
-                            layout.hostState(entry),
-                            both ? Optional.of(layout.hypState(entry)) : Optional.empty(),
-                            layout.guestShares(entry)));
-                    from = index;
-                    current = next;
+            // The last window may reach into the next span.
+            for (int i = window; i < windows.count() && windows.start(i) >>> shift < span.end(); i++) {
+                long from = Math.max(windows.start(i) >>> shift, span.first());
+                long to = Math.min(windows.end(i) >>> shift, span.end());
+                if (span.absent()) {
+                    frameRuns.add(
+                            new FrameRun(from << shift, to << shift, false, PageState.RESERVED, Optional.empty(), 0));
+                } else {
+                    frames(frames, span, from - span.first(), to - span.first());
                 }
             }
         }
         if (frames.unread() > 0) {
             remarks.add("the pages of the hyp_vmemmap for " + ByteText.size(frames.unread())
                     + " of memory are not in this memory: who owns that is not known");
+        }
+    }
+
+    /// The entries of a span from `from` to `to`.
+    private void frames(PageFrames frames, PageFrames.Span span, long from, long to) {
+        HypPageLayout layout = frames.layout();
+        boolean both = layout == HypPageLayout.BOTH_STATES;
+        long first = from;
+        // All but the reference count and the order.
+        long current = frames.entry(span, from) >>> 24;
+        for (long index = from + 1; index <= to; index++) {
+            long next = index < to ? frames.entry(span, index) >>> 24 : ~current;
+            if (next != current) {
+                long entry = current << 24;
+                frameRuns.add(new FrameRun(
+                        (span.first() + first) << frames.frameShift(),
+                        (span.first() + index) << frames.frameShift(),
+                        true,
+                        layout.hostState(entry),
+                        both ? Optional.of(layout.hypState(entry)) : Optional.empty(),
+                        layout.guestShares(entry)));
+                first = index;
+                current = next;
+            }
         }
     }
 
@@ -106,16 +126,10 @@ final class OwnershipRuns {
     }
 
     private static Fact<Result> of(Reading reading, boolean partly) {
-        if (!(reading.hostStates() instanceof Fact.Known<StateLocation>(StateLocation hostStates, String source))) {
-            return Fact.unknown("the era of this kernel is not known: " + Reading.because(reading.hostStates())
-                    + "; say it with --era");
-        }
-        Machine machine = reading.machine();
-        if (!(machine.host() instanceof Fact.Known<TranslationTable>(TranslationTable host, String _))) {
-            return Fact.unknown("the host's table is not known: " + Reading.because(machine.host()));
-        }
-        if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
-            return Fact.unknown("the hypervisor's table is not known: " + Reading.because(machine.hyp()));
+        if (!(reading.hostStates() instanceof Fact.Known<StateLocation>)
+                || !(reading.machine().host() instanceof Fact.Known<TranslationTable>(TranslationTable host, String _))
+                || !(reading.machine().hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
+            return made(reading, List.of(), new AddressRanges()).map(OwnershipRuns::result);
         }
         LeafRuns.Result hostWalk = reading.walk(host);
         LeafRuns.Result hypWalk = reading.walk(hyp);
@@ -124,27 +138,62 @@ final class OwnershipRuns {
             return Fact.unknown(
                     "the " + (hostWalk.complete() ? "hypervisor" : "host") + "'s table is partly unreadable");
         }
-        OwnershipRuns ownership = new OwnershipRuns();
+        Fact<OwnershipRuns> made = made(reading, hostWalk.runs(), new AddressRanges(0, Long.MAX_VALUE));
+        if (!complete) {
+            made.optional().ifPresent(ownership -> {
+                ownership.leaveOut(hostWalk.unread(), "the host's table could not be read at ");
+                ownership.leaveOut(
+                        ownership.dependent(reading, hyp.geometry(), hypWalk),
+                        "EL2's table could not be read where it tells of ");
+            });
+        }
+        return made.map(OwnershipRuns::result);
+    }
+
+    /// Of some of the memory. Outside of the windows the answer means nothing, and nor do the remarks.
+    ///
+    /// @param hostRuns what the host's table has there
+    static Fact<Result> within(Reading reading, List<LeafRun> hostRuns, AddressRanges windows) {
+        Fact<OwnershipRuns> made = made(reading, hostRuns, windows);
+        return made instanceof Fact.Known<OwnershipRuns>
+                        && reading.machine().hyp()
+                                instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _)
+                        && !reading.walk(hyp).complete()
+                ? Fact.unknown("the hypervisor's table is partly unreadable")
+                : made.map(OwnershipRuns::result);
+    }
+
+    private Result result() {
+        return new Result(List.copyOf(runs), List.copyOf(remarks));
+    }
+
+    private static Fact<OwnershipRuns> made(Reading reading, List<LeafRun> hostRuns, AddressRanges windows) {
+        if (!(reading.hostStates() instanceof Fact.Known<StateLocation>(StateLocation hostStates, String source))) {
+            return Fact.unknown("the era of this kernel is not known: " + Reading.because(reading.hostStates())
+                    + "; say it with --era");
+        }
+        Machine machine = reading.machine();
+        if (machine.host() instanceof Fact.Unknown<TranslationTable>) {
+            return Fact.unknown("the host's table is not known: " + Reading.because(machine.host()));
+        }
+        if (!(machine.hyp() instanceof Fact.Known<TranslationTable>(TranslationTable hyp, String _))) {
+            return Fact.unknown("the hypervisor's table is not known: " + Reading.because(machine.hyp()));
+        }
+        OwnershipRuns ownership = new OwnershipRuns(hostStates == StateLocation.VMEMMAP);
         if (hostStates == StateLocation.VMEMMAP) {
             if (!(reading.frames() instanceof Fact.Known<PageFrames>(PageFrames frames, String _))) {
                 return Fact.unknown(
                         "this kernel keeps page states in its hyp_vmemmap: " + Reading.because(reading.frames()));
             }
-            ownership.frames(frames);
-            if (ownership.frameRuns.stream().noneMatch(FrameRun::known)) {
+            ownership.frames(frames, windows);
+            if (frames.spans().stream().allMatch(PageFrames.Span::absent)) {
                 return Fact.unknown(
                         "this kernel keeps page states in its hyp_vmemmap, no page of which is in this memory");
             }
         }
-        List<Mapped> mapped = ownership.mapped(hypWalk.runs(), Attributes.stage1(machine, hyp));
-        ownership.sweep(hostWalk.runs(), mapped, machine.regions().optional());
-        if (!complete) {
-            ownership.leaveOut(hostWalk.unread(), "the host's table could not be read at ");
-            ownership.leaveOut(
-                    ownership.dependent(reading, hyp.geometry(), hypWalk),
-                    "EL2's table could not be read where it tells of ");
-        }
-        return Fact.known(new Result(List.copyOf(ownership.runs), List.copyOf(ownership.remarks)), source);
+        List<Mapped> mapped = ownership.mapped(reading.walk(hyp).runs(), Attributes.stage1(machine, hyp));
+        ownership.sweep(hostRuns, mapped, machine.regions().optional());
+        return Fact.known(ownership, source);
     }
 
     /// Physical memory whose state depends on what could not be read of EL2's table: by its linear map if states are in
@@ -218,8 +267,13 @@ final class OwnershipRuns {
         }
     }
 
+    /// What EL2 maps, by ascending physical address and without overlap.
+    static List<Mapped> mapped(Reading reading, TranslationTable hyp) {
+        return new OwnershipRuns(false).mapped(reading.walk(hyp).runs(), Attributes.stage1(reading.machine(), hyp));
+    }
+
     /// The virtual-to-physical distance under which most is mapped.
-    private static long linearDistance(List<LeafRun> runs) {
+    static long linearDistance(List<LeafRun> runs) {
         Map<Long, Long> sizes = new HashMap<>();
         for (LeafRun run : runs) {
             if (run.mapped()) {
@@ -341,12 +395,12 @@ final class OwnershipRuns {
             } else if (host != null) {
                 PageState state = host.mapped() ? PageState.ofSoftwareBits(host.bits()) : PageState.NOPAGE;
                 add(at, next, state, hypState, OptionalLong.empty());
-            } else if (region != null && frameRuns.isEmpty()) {
+            } else if (region != null && !inFrames) {
                 add(at, next, region.nomap() ? PageState.NOPAGE : PageState.OWNED, hypState, OptionalLong.empty());
             } else if (region != null) {
                 withoutEntry += next - at;
             } else if (hyp != null) {
-                boolean memory = memoryMap.isEmpty() && !hyp.device && frameRuns.isEmpty();
+                boolean memory = memoryMap.isEmpty() && !hyp.device && !inFrames;
                 assumed += memory ? next - at : 0;
                 add(at, next, memory ? PageState.OWNED : PageState.NOPAGE, hypState, OptionalLong.empty());
             }

@@ -1,6 +1,7 @@
 package dev.s2snap.inspect;
 
 import dev.s2snap.pkvm.Fact;
+import dev.s2snap.pkvm.Machine;
 import dev.s2snap.vmsa.LeafAttributes;
 import dev.s2snap.vmsa.LeafRuns;
 import dev.s2snap.vmsa.TranslationTable;
@@ -45,22 +46,26 @@ public record TableDump(
         var machine = reading.machine();
         Fact.Known<TranslationTable> known = selector.readable(machine);
         TranslationTable table = known.value();
-        LeafAttributes attributes = switch (selector.kind()) {
-            case HOST -> Attributes.host(machine, table);
-            case HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER -> Attributes.stage1(machine, table);
-            case GIVEN -> Attributes.given(machine, table);
-            case GUEST, GUEST_VMID, GUEST_HANDLE ->
-                Attributes.guest(machine, table, selector.guest(machine).index());
-        };
         return new TableDump(
                 reading,
                 selector,
                 table,
                 known.source(),
                 reading.walk(table),
-                attributes,
+                attributes(machine, selector, table),
                 ownership.map(OwnershipRuns.Result::runs),
                 ownership.optional().map(OwnershipRuns.Result::remarks).orElse(List.of()));
+    }
+
+    /// What the leaves of a table mean that `selector` names.
+    static LeafAttributes attributes(Machine machine, TableSelector selector, TranslationTable table) {
+        return switch (selector.kind()) {
+            case HOST -> Attributes.host(machine, table);
+            case HYP, HYP_UPPER, EL1_LOWER, EL1_UPPER -> Attributes.stage1(machine, table);
+            case GIVEN -> Attributes.given(machine, table);
+            case GUEST, GUEST_VMID, GUEST_HANDLE ->
+                Attributes.guest(machine, table, selector.guest(machine).index());
+        };
     }
 
     /// Whether every table page could be read.

@@ -439,7 +439,7 @@ public final class TextDump {
     }
 
     /// The owner in a table whose page states are not known, or are in itself.
-    private Ownership ownership(LeafRun run) {
+    Ownership ownership(LeafRun run) {
         boolean mapped = run.mapped();
         return switch (dump.selector().kind()) {
             case HOST -> mapped ? new Ownership("?") : annotated(run);
@@ -459,7 +459,7 @@ public final class TextDump {
     }
 
     /// The owner of what `run` has from `start` to `end`, where everything is in `state`.
-    private Ownership ownership(LeafRun run, StateRun state, long start, long end) {
+    Ownership ownership(LeafRun run, StateRun state, long start, long end) {
         if (!run.mapped()) {
             Ownership annotation = annotated(run);
             boolean expected = state.host() == PageState.NOPAGE
@@ -482,7 +482,7 @@ public final class TextDump {
     }
 
     /// Ownership without a look at the entry.
-    private static Ownership ownership(StateRun state) {
+    static Ownership ownership(StateRun state) {
         if (state.host() == PageState.NOPAGE && state.hyp() == PageState.NOPAGE) {
             return new Ownership("nobody");
         }
