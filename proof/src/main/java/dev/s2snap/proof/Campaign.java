@@ -21,6 +21,9 @@ public final class Campaign {
     /// How often everything is read afresh.
     private static final int ALL_IN = 4_000;
 
+    /// How often the budget is looked at.
+    private static final int BUDGET_IN = 16;
+
     /// One in so many ideas is a snapshot.
     private static final int SNAPSHOTS_IN = 60;
 
@@ -125,6 +128,18 @@ public final class Campaign {
         }
     }
 
+    /// The same without shrinking: what is found first of each kind, by its id.
+    Map<String, Found> search(Budget budget) {
+        SplittableRandom seeds = new SplittableRandom(seed);
+        Map<String, Found> first = new TreeMap<>();
+        long started = System.nanoTime();
+        while (budget.left(tally)) {
+            trial(seeds.split(), budget, new HashSet<>(first.keySet()), started)
+                    .forEach(found -> first.put(found.diagnosis(), found));
+        }
+        return first;
+    }
+
     private List<Found> trial(SplittableRandom random, Budget budget, Set<String> known, long started) {
         tally.trials++;
         List<Found> found = new ArrayList<>();
@@ -145,9 +160,9 @@ public final class Campaign {
                 }
                 if (!trial.over() && step % ALL_IN == 0) {
                     found(trial, trial.all(Shrinker.ALL), steps, known, started, found);
-                    if (!budget.left(tally)) {
-                        break;
-                    }
+                }
+                if (step % BUDGET_IN == 0 && !budget.left(tally)) {
+                    break;
                 }
             }
             trial.bugs().forEach(bug -> tally.bugs.merge(bug, 1L, Long::sum));

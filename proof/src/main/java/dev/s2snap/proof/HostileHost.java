@@ -68,6 +68,23 @@ final class HostileHost {
             int near = Math.floorMod(around + random.nextInt(2048), world.pages);
             haunts[i] = i % 2 == 0 && !quiet(near) ? near : anyPage();
         }
+        if (random.nextInt(4) == 0) {
+            sprawl();
+        }
+    }
+
+    /// Begins with a large run of memory that was lent for a moment, so that all of it has tables of the last level.
+    private void sprawl() {
+        long pages = Math.min(world.pages / 16L * 15, ((1L << 31) >>> world.shift) - 1);
+        for (int i = 0; i < 8; i++) {
+            int first = random.nextInt((int) (world.pages - pages));
+            if (run(first, pages)) {
+                long frame = world.address(first) >>> world.shift;
+                add(Op.Kind.DONATE, frame, pages);
+                add(Op.Kind.RETURN, frame, pages);
+                return;
+            }
+        }
     }
 
     /// What it does next; not necessarily possible.
@@ -440,9 +457,20 @@ final class HostileHost {
     }
 
     private void goWrong(Request request) {
-        if (random.nextInt(16) == 0) {
-            huge(request);
-            return;
+        // Where there can be more tables than one page has room to list, that is worth a try.
+        boolean manyTables = world.pages >>> (world.shift - 3) > 1 << (world.shift - 3);
+        switch (random.nextInt(16)) {
+            case 0 -> {
+                huge(request);
+                return;
+            }
+            case 1, 2 -> {
+                if (manyTables) {
+                    request.arrayPages = 1;
+                    return;
+                }
+            }
+            default -> {}
         }
         switch (random.nextInt(13)) {
             case 0, 1 -> {

@@ -1,8 +1,10 @@
 package dev.s2snap.proof;
 
 import java.util.Arrays;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.LongStream;
+import java.util.stream.Stream;
 
 /// One thing that a host does, or that EL2's own code asks of memory protection; a line of the vector language.
 ///
@@ -12,6 +14,9 @@ record Op(Kind kind, long... arguments) {
     /// How many arguments there are says the number; -1 for a hypercall, which has 2 and up.
     enum Kind {
         FAULT("fault", 1),
+        IDMAP("idmap", 1),
+        SHARE("share_hyp", 1),
+        UNSHARE("unshare_hyp", 1),
         DONATE("donate_hyp", 2),
         RETURN("hyp_donate_host", 2),
         SHARE_FFA("share_ffa", 2),
@@ -45,6 +50,11 @@ record Op(Kind kind, long... arguments) {
         if (kind.arguments >= 0 ? arguments.length != kind.arguments : arguments.length < 2) {
             throw new IllegalArgumentException(kind.word + " with " + arguments.length + " arguments");
         }
+    }
+
+    /// The kind that a word of the language means.
+    static Optional<Kind> kind(String word) {
+        return Stream.of(Kind.values()).filter(kind -> kind.word.equals(word)).findFirst();
     }
 
     long argument(int index) {

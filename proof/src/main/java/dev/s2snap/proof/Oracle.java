@@ -51,8 +51,9 @@ final class Oracle {
     /// not is no step: no host can make it.
     boolean possible(Op op) {
         return switch (op.kind()) {
-            case RETURN -> every(op, page -> world.role[page] == LENT);
-            case UNSHARE_FFA -> every(op, page -> world.role[page] == FFA);
+            case RETURN -> every(op, page -> world.role[page] == LENT) || any(op, page -> world.hyp[page] != OWNED);
+            case UNSHARE_FFA ->
+                every(op, page -> world.role[page] == FFA) || any(op, page -> world.host[page] != SHARED);
             case UNPIN -> every(op, page -> world.loosePins[page] > 0);
             case LIST -> listReachable(op);
             case STRUCT -> world.accessible(world.number(op.argument(0))) && inMemory(op.argument(0));
@@ -93,16 +94,24 @@ final class Oracle {
         return true;
     }
 
+    /// Whether a range of memory has such a page.
+    private boolean any(Op op, Test test) {
+        return every(op, _ -> true) && !every(op, page -> !test.holds(page));
+    }
+
     /// What must happen. The answer is good until the next question.
     Expectation of(Op op) {
         expected.reset();
         switch (op.kind()) {
             case FAULT -> fault(op.argument(0));
+            case IDMAP -> idmap(op.argument(0));
+            case SHARE -> shareHyp(op.argument(0));
+            case UNSHARE -> unshareHyp(op.argument(0));
             case READ, WRITE -> access(op.argument(0));
             case DONATE -> donate(op.argument(0), op.argument(1));
             case RETURN -> giveBack(op.argument(0), op.argument(1));
             case SHARE_FFA -> shareFfa(op.argument(0), op.argument(1));
-            case UNSHARE_FFA -> range(op, OWNED, PLAIN);
+            case UNSHARE_FFA -> unshareFfa(op);
             case PIN -> pin(op.argument(0), op.argument(1));
             case UNPIN -> expected.pinLoosely(world.number(op.argument(0) << world.shift), (int) op.argument(1), -1);
             case UNMAP_DEVICES, LIST, STRUCT -> {}
@@ -117,18 +126,28 @@ final class Oracle {
 
     // Faults.
 
+    /// The handler: what it cannot map is a defect to it.
     private void fault(long address) {
-        long page = address & -(1L << 12);
-        int number = world.number(page);
-        if (page < 0 || page >= scene.inputSize() || !world.accessible(number)) {
-            // The handler has one answer for what it cannot map.
+        idmap(address & -(1L << 12));
+        if (expected.answer() != 0 && expected.answer() != Errno.EAGAIN) {
             expected.answers(Expectation.PANIC);
+        }
+    }
+
+    /// The lazy map.
+    private void idmap(long address) {
+        int number = world.number(address);
+        if (address < 0 || address >= scene.inputSize()) {
+            expected.answers(Errno.ERANGE);
+        } else if (!world.accessible(number)) {
+            expected.answers(Errno.EPERM);
         } else {
             boolean known = number >= 0
                     && world.memory[number] == ALLOWED
                     && (world.host[number] == SHARED || world.host[number] == BORROWED);
             // What is shared is mapped; what the host owns may be.
             expected.answers(known ? Errno.EAGAIN : 0).or(Errno.EAGAIN).maps(number);
+            poolsMayBeShort();
         }
     }
 
@@ -203,8 +222,8 @@ final class Oracle {
     }
 
     private void poolsMayBeShort() {
-        if (world.poolsHeld) {
-            expected.or(Expectation.PANIC);
+        if (world.poolsHeld || scene.poolsLow()) {
+            expected.orShort();
         }
     }
 
@@ -248,7 +267,9 @@ final class Oracle {
 
     private void giveBack(long frame, long pages) {
         int first = first(frame, pages);
-        if (effective(pages) << world.shift >= COUNTED) {
+        if (unlikeAtEl2(first, pages)) {
+            expected.answers(Errno.EPERM);
+        } else if (effective(pages) << world.shift >= COUNTED) {
             expected.answers(Expectation.PANIC).knownBug("D-34");
         } else {
             expected.change(first, (int) pages, OWNED, NOPAGE, PLAIN);
@@ -264,8 +285,26 @@ final class Oracle {
         }
     }
 
-    private void range(Op op, byte host, byte role) {
-        expected.change(world.number(op.argument(0) << world.shift), (int) op.argument(1), host, NOPAGE, role);
+    /// Whether one of the pages is not the hypervisor's own.
+    private boolean unlikeAtEl2(int first, long pages) {
+        for (int page = first; page < first + pages; page++) {
+            if (world.hyp[page] != OWNED) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private void unshareFfa(Op op) {
+        int first = world.number(op.argument(0) << world.shift);
+        int count = (int) op.argument(1);
+        for (int page = first; page < first + count; page++) {
+            if (world.memory[page] != ALLOWED || world.host[page] != SHARED) {
+                expected.answers(Errno.EPERM);
+                return;
+            }
+        }
+        expected.change(first, count, OWNED, NOPAGE, PLAIN);
     }
 
     private void pin(long frame, long pages) {

@@ -54,11 +54,10 @@ final class Scene {
         return sight.hostTables() - rootPages();
     }
 
-    long hostPoolFree() {
-        return model.primitives().hostPoolFree();
-    }
+    /// With fewer free pages than this in a pool, a step may find none.
+    private static final int SPARE = 128;
 
-    long hypPoolFree() {
-        return model.primitives().hypPoolFree();
+    boolean poolsLow() {
+        return model.primitives().hostPoolFree() < SPARE || model.primitives().hypPoolFree() < SPARE;
     }
 }

@@ -80,6 +80,7 @@ final class Sight {
     private final int[] lent;
     private int step;
     private int hostTables;
+    private boolean fresh;
     private int[] toCount = new int[64];
     private int toCounts;
     private final List<Finding> findings = new ArrayList<>();
@@ -245,6 +246,8 @@ final class Sight {
         int number = level == TableGeometry.LAST_LEVEL
                 ? world.number(tree == Tree.HOST ? first : first - linear + world.base)
                 : -1;
+        boolean outer = fresh;
+        fresh = true;
         boolean inside = number >= 0 && number + all <= world.pages;
         for (int index = 0; index < all; index++) {
             long value = ram.bytes().get(PhysicalMemory.LE64, place + index * 8L);
@@ -252,6 +255,7 @@ final class Sight {
                 entry(page, index, value, check);
             }
         }
+        fresh = outer;
     }
 
     /// Whether an empty entry is right for a page, which then was looked at.
@@ -331,8 +335,8 @@ final class Sight {
                 outsideOfLinearMap(first, value);
                 return;
             }
-            int from = (int) Math.max(0, offset >> shift);
-            int to = (int) Math.min(world.pages, (offset + size) >> shift);
+            int from = clamped(offset >> shift);
+            int to = clamped((offset + size) >> shift);
             boolean quiet =
                     value == 0 && to - from <= none.length && Arrays.equals(world.hyp, from, to, none, 0, to - from);
             if (quiet) {
@@ -349,8 +353,8 @@ final class Sight {
             found(Finding.Kind.HOST, first, "the host's table maps what it maps to itself", "entry " + hex(value));
             return;
         }
-        int from = (int) Math.max(0, (first - world.base) >> shift);
-        int to = (int) Math.max(from, Math.min(world.pages, (first + size - world.base) >> shift));
+        int from = clamped((first - world.base) >> shift);
+        int to = clamped((first + size - world.base) >> shift);
         boolean memory = false;
         for (int page = from; page < to; page++) {
             memory |= world.memory[page] != NO_MEMORY;
@@ -361,6 +365,10 @@ final class Sight {
         }
     }
 
+    private int clamped(long page) {
+        return (int) Math.clamp(page, 0, world.pages);
+    }
+
     private void page(Tree tree, long address, long value, int level) {
         if (tree == Tree.HOST) {
             int page = world.number(address);
@@ -368,10 +376,6 @@ final class Sight {
                 if (value != 0) {
                     device(address, value, level);
                 }
-                return;
-            }
-            if (Descriptor.valid(value) && hostShape.outputAddress(value, level) != address) {
-                found(Finding.Kind.HOST, address, "the host's table maps a page to itself", "entry " + hex(value));
                 return;
             }
             hostPage(page, value, level);
@@ -409,6 +413,7 @@ final class Sight {
             long type = level == TableGeometry.LAST_LEVEL ? 3 : 1;
             long wanted = hostBits | type | (long) state << STATE_SHIFT;
             good = (value & ~hostShape.outputMask(level)) == wanted
+                    && hostShape.outputAddress(value, level) == (world.address(page) & -hostShape.entrySize(level))
                     && (state == OWNED || level == TableGeometry.LAST_LEVEL);
         }
         if (!good) {
@@ -434,8 +439,11 @@ final class Sight {
         }
     }
 
-    /// Stacks, fixmap and the hyp_vmemmap stay as they were.
+    /// Stacks, fixmap and the hyp_vmemmap stay as they were. A new table has empty entries beside those it is for.
     private void outsideOfLinearMap(long address, long value) {
+        if (fresh && value == 0) {
+            return;
+        }
         found(
                 Finding.Kind.HYP,
                 -1,

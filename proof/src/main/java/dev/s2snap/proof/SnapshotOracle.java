@@ -95,13 +95,11 @@ final class SnapshotOracle {
             // Only the copy can fail now, if the tables do not fit; how many there are by then is not known here.
             expected.room(request.listPages, request.arrayPages << world.shift >>> 3);
         }
-        if (world.poolsHeld || scene.hostPoolFree() < SPARE || scene.hypPoolFree() < SPARE) {
+        if (world.poolsHeld || scene.poolsLow()) {
+            // It asks before it donates: never the end.
             expected.or(Errno.ENOMEM);
         }
     }
-
-    /// With fewer free pages than this in a pool, a donation may find none.
-    private static final int SPARE = 128;
 
     private record Request(
             long head, long listPages, long pgd, long pgdPages, long array, long arrayPages, long index) {}

@@ -27,6 +27,7 @@ final class Trial implements AutoCloseable {
     private final CopyWatch copies;
     private final Ram ram;
     private final Set<String> bugs = new HashSet<>();
+    private final long owned;
     private boolean over;
 
     private static final long SNAPSHOT = 0xC600_001CL;
@@ -49,6 +50,7 @@ final class Trial implements AutoCloseable {
         copies = new CopyWatch(model);
         ram = (Ram) model.memory();
         model.writeLog(log);
+        owned = world.owned();
     }
 
     World world() {
@@ -169,6 +171,11 @@ final class Trial implements AutoCloseable {
                 op.toString());
     }
 
+    /// What the oracle says of a step, without making it. Good until the next question.
+    Expectation expected(Op op) {
+        return oracle.of(op);
+    }
+
     static String name(long answer) {
         return answer == Expectation.PANIC
                 ? "a panic"
@@ -182,6 +189,15 @@ final class Trial implements AutoCloseable {
         if (findings.isEmpty()) {
             findings.addAll(Judge.judge(model, line));
         }
+        if (findings.isEmpty() && world.owned() != owned) {
+            findings.add(new Finding(
+                    Finding.Kind.STATE,
+                    -1,
+                    owned + " pages have an owner",
+                    "now it is " + world.owned(),
+                    List.of(),
+                    line));
+        }
         over |= !findings.isEmpty();
         return findings;
     }
@@ -192,6 +208,9 @@ final class Trial implements AutoCloseable {
         Primitives el2 = model.primitives();
         return switch (op.kind()) {
             case FAULT -> el2.fault(op.argument(0));
+            case IDMAP -> el2.idmap(op.argument(0));
+            case SHARE -> el2.shareHyp(op.argument(0));
+            case UNSHARE -> el2.unshareHyp(op.argument(0));
             case DONATE -> el2.donateHyp(op.argument(0), op.argument(1));
             case RETURN -> el2.hypDonateHost(op.argument(0), op.argument(1));
             case SHARE_FFA -> el2.shareFfa(op.argument(0), op.argument(1));

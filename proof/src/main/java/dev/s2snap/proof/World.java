@@ -46,6 +46,9 @@ final class World {
     /// @param first page number
     record Range(int first, int pages) {}
 
+    /// 16 GiB of 4K pages.
+    private static final int MOST_PAGES = 1 << 22;
+
     final int shift;
     final long base;
     final int pages;
@@ -78,7 +81,12 @@ final class World {
         this.shift = shift;
         long page = 1L << shift;
         base = regions.getFirst().base() & -page;
-        pages = Math.toIntExact((regions.getLast().end() + page - 1 - base) >>> shift);
+        long span = (regions.getLast().end() + page - 1 - base) >>> shift;
+        if (span > MOST_PAGES) {
+            throw new IllegalArgumentException(
+                    "the oracle keeps books of at most " + MOST_PAGES + " pages, from the first region to the last");
+        }
+        pages = (int) span;
         memory = new byte[pages];
         region = new byte[pages];
         host = new byte[pages];

@@ -1,0 +1,59 @@
+package dev.s2snap.proof;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.s2snap.model.ModelConfig;
+import dev.s2snap.model.ScriptRunner;
+import dev.s2snap.model.SnapshotCall.Variant;
+import java.io.BufferedReader;
+import java.io.StringReader;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class ShrinkerTest {
+    private final List<Discovery> found = new ArrayList<>();
+
+    @BeforeAll
+    void search() {
+        Campaign campaign = new Campaign(() -> ModelConfig.small().variant(Variant.POSTED), 5);
+        campaign.run(tally -> tally.calls() < 6000, found::add);
+        assertThat(found).extracting(Discovery::id).contains("D-01", "D-02", "D-06", "D-08");
+    }
+
+    @Test
+    void aFindingIsLeftWithAFewSteps() {
+        assertThat(found).allSatisfy(discovery -> {
+            assertThat(discovery.steps()).isLessThanOrEqualTo(6);
+            assertThat(discovery.steps()).isLessThanOrEqualTo(discovery.before());
+        });
+    }
+
+    @Test
+    void itsScriptShowsTheSameOnTheMachineAlone() throws Exception {
+        for (Discovery discovery : found) {
+            List<String> transcript = new ArrayList<>();
+            try (ScriptRunner runner = new ScriptRunner(transcript::add)) {
+                runner.run(new BufferedReader(new StringReader(String.join("\n", discovery.script()))));
+            }
+            String answers = String.join("\n", transcript);
+            boolean panic = discovery.witness().getFirst().startsWith("panic");
+            assertThat(answers.contains("< HYP_PANIC"))
+                    .as("%s: %s", discovery.id(), answers)
+                    .isEqualTo(panic);
+        }
+    }
+
+    @Test
+    void aPageThatIsLostIsAskedForAtTheEnd() throws Exception {
+        Discovery lost = found.stream()
+                .filter(discovery -> discovery.id().equals("D-01"))
+                .findFirst()
+                .orElseThrow();
+        assertThat(lost.script().getLast()).startsWith("> leaf 0x");
+        assertThat(lost.witness().getFirst()).contains("the hypervisor's table").contains("its entry is 0x0");
+    }
+}
