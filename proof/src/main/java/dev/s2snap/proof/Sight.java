@@ -697,7 +697,9 @@ final class Sight {
     private static final int LISTED = 100;
 
     private void found(Finding.Kind kind, long address, String said, String seen) {
-        if (findings.size() < LISTED) {
+        boolean known = findings.stream()
+                .anyMatch(finding -> finding.kind() == kind && finding.page() == address && address != -1);
+        if (findings.size() < LISTED && !known) {
             findings.add(new Finding(kind, address, said, seen, evidence(address), call.toString()));
         }
     }

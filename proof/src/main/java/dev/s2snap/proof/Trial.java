@@ -2,6 +2,7 @@ package dev.s2snap.proof;
 
 import dev.s2snap.model.Cpu;
 import dev.s2snap.model.Errno;
+import dev.s2snap.model.HypPanic;
 import dev.s2snap.model.ModelConfig;
 import dev.s2snap.model.PkvmModel;
 import dev.s2snap.model.PkvmModel.Access;
@@ -118,7 +119,7 @@ final class Trial implements AutoCloseable {
                         Finding.Kind.PANIC,
                         -1,
                         "the answer is " + name(expected.answer()),
-                        "the hypervisor panicked: " + model.panic(),
+                        "the hypervisor panicked: " + panic(),
                         List.of(),
                         op.toString()));
             }
@@ -174,6 +175,11 @@ final class Trial implements AutoCloseable {
     /// What the oracle says of a step, without making it. Good until the next question.
     Expectation expected(Op op) {
         return oracle.of(op);
+    }
+
+    private String panic() {
+        HypPanic panic = model.panic();
+        return panic == null ? "" : String.valueOf(panic.getMessage());
     }
 
     static String name(long answer) {
