@@ -6,6 +6,7 @@ import dev.s2snap.model.ModelConfig;
 import dev.s2snap.model.SnapshotCall;
 import dev.s2snap.proof.Campaign;
 import dev.s2snap.proof.Discovery;
+import java.io.Console;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -123,16 +124,20 @@ final class FuzzCommand implements Callable<Integer> {
             List<Future<Campaign>> running = new ArrayList<>();
             for (int i = 0; i < threads; i++) {
                 Campaign campaign = new Campaign(machine, seed + i);
+                Progress progress = new Progress(i == 0 && threads == 1);
                 running.add(pool.submit(() -> {
                     campaign.run(
-                            tally -> (each == 0 || tally.calls() < each)
-                                    && (limit == 0 || System.nanoTime() - started < limit),
+                            tally -> {
+                                long spent = System.nanoTime() - started;
+                                progress.reached(tally, spent);
+                                return (each == 0 || tally.calls() < each) && (limit == 0 || spent < limit);
+                            },
                             discovery -> report(discovery, found));
                     return campaign;
                 }));
             }
-            for (Future<Campaign> each1 : running) {
-                sum.add(each1.get().tally());
+            for (Future<Campaign> campaign : running) {
+                sum.add(campaign.get().tally());
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -145,6 +150,31 @@ final class FuzzCommand implements Callable<Integer> {
         }
         summary(sum, found, System.nanoTime() - started);
         return found.isEmpty() ? Main.DONE : Main.BAD_NEWS;
+    }
+
+    /// How far a campaign is, once a second, for a person who watches.
+    private static final class Progress {
+        private static final long SECOND = 1_000_000_000L;
+
+        private final boolean shown;
+        private long next = SECOND;
+
+        Progress(boolean wanted) {
+            Console console = System.console();
+            shown = wanted && console != null && console.isTerminal();
+        }
+
+        void reached(Campaign.Tally tally, long spent) {
+            if (shown && spent >= next) {
+                next = spent + SECOND;
+                System.err.printf(
+                        Locale.ROOT,
+                        "%d s, %d calls, %d transitions\u001b[K\r",
+                        spent / SECOND,
+                        tally.calls(),
+                        tally.transitions());
+            }
+        }
     }
 
     /// A kind of finding is told once, whichever thread was the first.
@@ -189,9 +219,10 @@ final class FuzzCommand implements Callable<Integer> {
         long percent = tally.calls() == 0 ? 0 : tally.successes() * 100 / tally.calls();
         print(String.format(
                 Locale.ROOT,
-                "%d calls on %d machines, %d transitions, %d %% done, %d snapshots %s",
+                "%d calls on %d %s, %d transitions, %d %% done, %d snapshots %s",
                 tally.calls(),
                 tally.trials(),
+                tally.trials() == 1 ? "machine" : "machines",
                 tally.transitions(),
                 percent,
                 tally.snapshots(),

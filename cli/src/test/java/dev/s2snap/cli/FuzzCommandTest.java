@@ -26,7 +26,7 @@ class FuzzCommandTest {
     void nothingIsFoundInTheCorrectedCall() throws IOException {
         Run run = fuzz("--calls", 2000, "--seed", 3);
         assertThat(run.status()).isZero();
-        assertThat(run.text()).contains("nothing was found").containsPattern("\\d+ calls on 1 machines");
+        assertThat(run.text()).contains("nothing was found").containsPattern("\\d+ calls on 1 machine,");
         assertThat(Files.list(folder)).isEmpty();
     }
 
