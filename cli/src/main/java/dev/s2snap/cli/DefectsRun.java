@@ -63,11 +63,19 @@ final class DefectsRun {
     /// @param notAllocated pages that the host announces without having allocated them
     static DefectsRun of(String name, SnapshotCall.Variant variant, Consumer<PkvmModel> behind, long... notAllocated)
             throws IOException {
+        return of(name, text(name), variant, behind, notAllocated);
+    }
+
+    /// @param name of the script, for messages
+    /// @param text its lines
+    static DefectsRun of(
+            String name, String text, SnapshotCall.Variant variant, Consumer<PkvmModel> behind, long... notAllocated)
+            throws IOException {
         DefectsRun run = new DefectsRun(name);
         List<String> out = new ArrayList<>();
         try (ScriptRunner runner = new ScriptRunner(out::add).variant(variant)) {
             Second second = new Second(new ArrayList<>(), new ArrayList<>());
-            for (String line : text(name).lines().toList()) {
+            for (String line : text.lines().toList()) {
                 if (line.startsWith("<")) {
                     continue;
                 }

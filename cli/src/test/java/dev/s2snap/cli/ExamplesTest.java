@@ -14,7 +14,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /// Every example in README.md and in docs is run, and prints what is written there, all of it. A line of three dots
-/// stands for any lines.
+/// stands for any lines. Where one block has several commands, each ends where the next begins.
 class ExamplesTest {
     private static final Path ROOT = Path.of("..");
     private static final String PROMPT = "$ ./s2snap ";
@@ -63,7 +63,7 @@ class ExamplesTest {
         for (int i = 0; i < text.size(); i++) {
             if (text.get(i).startsWith(PROMPT)) {
                 int end = i + 1;
-                while (!text.get(end).equals("```")) {
+                while (!text.get(end).equals("```") && !text.get(end).startsWith(PROMPT)) {
                     end++;
                 }
                 examples.add(new Example(
@@ -102,7 +102,8 @@ class ExamplesTest {
                         "diff.md",
                         "explain.md",
                         "kernel-text.md",
-                        "owners.md")
+                        "owners.md",
+                        "security.md")
                 .hasSizeGreaterThanOrEqualTo(49);
     }
 

@@ -161,7 +161,7 @@ final class HostileHost {
                 return first;
             }
         }
-        int tries = count > 64 ? 8 : 32;
+        int tries = count > 64 ? 16 : 32;
         for (int i = 0; i < tries; i++) {
             int first = anyPage() / alignment * alignment;
             if (run(first, count)) {
@@ -447,30 +447,24 @@ final class HostileHost {
         };
     }
 
-    /// A root of 2 GiB, where there is so much memory.
+    /// A root of 2 GiB.
     private void huge(Request request) {
-        long pages = (1L << 31) >>> world.shift;
-        if (world.pages > pages) {
-            request.pgdPages = pages;
-            request.pgd = world.address(freePages(pages, 1));
-        }
+        request.pgdPages = (1L << 31) >>> world.shift;
+        request.pgd = world.address(freePages(request.pgdPages, 1));
     }
 
     private void goWrong(Request request) {
-        // Where there can be more tables than one page has room to list, that is worth a try.
+        // Where there is so much memory, these are worth a try: 2 GiB at once, and more tables than a page can list.
+        boolean large = world.pages > (1L << 31) >>> world.shift;
         boolean manyTables = world.pages >>> (world.shift - 3) > 1 << (world.shift - 3);
-        switch (random.nextInt(16)) {
-            case 0 -> {
-                huge(request);
-                return;
-            }
-            case 1, 2 -> {
-                if (manyTables) {
-                    request.arrayPages = 1;
-                    return;
-                }
-            }
-            default -> {}
+        int idea = random.nextInt(16);
+        if (large && idea < 5) {
+            huge(request);
+            return;
+        }
+        if (manyTables && idea < 8) {
+            request.arrayPages = 1;
+            return;
         }
         switch (random.nextInt(13)) {
             case 0, 1 -> {
