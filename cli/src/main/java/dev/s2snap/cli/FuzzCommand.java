@@ -159,6 +159,7 @@ final class FuzzCommand implements Callable<Integer> {
         private final boolean shown;
         private long next = SECOND;
 
+        @SuppressWarnings("SystemConsoleNull") // it is null again where there is no terminal, since JDK 25
         Progress(boolean wanted) {
             Console console = System.console();
             shown = wanted && console != null && console.isTerminal();

@@ -108,7 +108,7 @@ record DiffEntry(
             return !holder.equals(other.holder) || otherWords;
         }
         // Where only one knows who has it, there is nothing to compare but what an invalid entry says.
-        boolean sayable = mapped() || empty() ? holder.equals(other.holder) : true;
+        boolean sayable = (!mapped() && !empty()) || holder.equals(other.holder);
         return !bitsMeanTheSame && sayable && otherWords;
     }
 

@@ -8,10 +8,10 @@ import org.jspecify.annotations.Nullable;
 ///
 /// @param start of a range
 /// @param end of a range, exclusive
-record DiffLists<T extends Object>(ToLongFunction<T> start, ToLongFunction<T> end) {
+record DiffLists<T>(ToLongFunction<T> start, ToLongFunction<T> end) {
 
     /// Takes a stretch in which nothing begins or ends.
-    interface Stretches<T extends Object> {
+    interface Stretches<T> {
         /// @param a the range of the first list that it is in, if it is in one
         void stretch(long start, long end, @Nullable T a, @Nullable T b);
     }

@@ -217,8 +217,8 @@ final class OwnershipRuns {
                 long end = Math.min(range.end(), where.base() + (1L << (geometry.inputBits() - 3)));
                 if (start < end) {
                     ranges.add(new LeafRuns.Unread(
-                            (start - where.base()) / where.entrySize() << geometry.granuleShift(),
-                            (end - where.base()) / where.entrySize() << geometry.granuleShift()));
+                            ((start - where.base()) / where.entrySize()) << geometry.granuleShift(),
+                            ((end - where.base()) / where.entrySize()) << geometry.granuleShift()));
                 }
             }
         }

@@ -298,7 +298,7 @@ class DiffTest {
 
     @Test
     void missingPagesOfTheVmemmapAreNotCompared() {
-        MadeMachine missing = machine().hypEntry(FRAMES + (MEMORY + 0x40_0000 >>> 12) * 8, 0x7_0000_0000L | HYP_PAGE);
+        MadeMachine missing = machine().hypEntry(FRAMES + ((MEMORY + 0x40_0000) >>> 12) * 8, 0x7_0000_0000L | HYP_PAGE);
         Diff diff = diff(missing, missing);
         assertThat(diff.groups()).isEmpty();
         assertThat(diff.notCompared())
@@ -352,7 +352,7 @@ class DiffTest {
     void tableDescriptorsAreComparedBesideTheirAddress() throws IOException {
         MadeMachine plain = machine().hyp(LINEAR + MEMORY, MEMORY, MEMORY + 0x1000, HYP_PAGE);
         MadeMachine restricted = machine().hyp(LINEAR + MEMORY, MEMORY, MEMORY + 0x1000, HYP_PAGE);
-        long entry = restricted.hypRoot() + (LINEAR + MEMORY >>> 39 & 511) * 8;
+        long entry = restricted.hypRoot() + (((LINEAR + MEMORY) >>> 39) & 511) * 8;
         restricted.bytes().set(PhysicalMemory.LE64, restricted.offset(entry, 8), restricted.load64(entry) | 1L << 60);
         Diff diff = diff(plain, restricted);
         assertThat(groups(diff)).containsExactly("hyp: table descriptor changed d00000000000-d08000000000");

@@ -156,7 +156,7 @@ public final class Campaign {
                 if (trial.possible(op)) {
                     steps.add(op);
                     found(trial, trial.step(op), steps, known, started, found);
-                    count(op, trial);
+                    count(trial);
                 }
                 if (!trial.over() && step % ALL_IN == 0) {
                     found(trial, trial.all(Shrinker.ALL), steps, known, started, found);
@@ -187,7 +187,7 @@ public final class Campaign {
         }
     }
 
-    private void count(Op op, Trial trial) {
+    private void count(Trial trial) {
         tally.calls++;
         tally.transitions += trial.transitions();
         tally.successes += trial.answer() >= 0 ? 1 : 0;

@@ -75,7 +75,9 @@ final class Diagnosis {
                         ? "D-03"
                         : huge(request.pgdPages, world) || huge(request.arrayPages, world)
                                 ? "D-34"
-                                : request.arrayPages == 0 || request.pgdPages == 0 ? "D-02" : "D-05";
+                                : request.arrayPages == 0 || request.pgdPages == 0
+                                        ? "D-02"
+                                        : world.poolsHeld && !stores ? "D-09" : "D-05";
         };
     }
 

@@ -2,6 +2,7 @@ package dev.s2snap.proof;
 
 import dev.s2snap.model.Errno;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /// What must happen: an answer, and which pages change hands. Filled in by the [Oracle] and then only read; one object
 /// serves all steps of a trial.
@@ -15,12 +16,10 @@ final class Expectation {
     /// Answers beside the first. NONE if there is no choice.
     static final long NONE = Long.MIN_VALUE + 1;
 
-    private static final Runnable NOTHING = () -> {};
-
     private long answer;
     private long also;
     private String bug = "";
-    private Runnable vm = NOTHING;
+    private @Nullable Runnable vm;
     private boolean leaks;
     private boolean loose;
     private boolean mayBeShort;
@@ -54,7 +53,7 @@ final class Expectation {
         answer = 0;
         also = NONE;
         bug = "";
-        vm = NOTHING;
+        vm = null;
         leaks = false;
         loose = false;
         mayBeShort = false;
@@ -193,7 +192,7 @@ final class Expectation {
         if (value < 0) {
             changes = 0;
             pins = leaks ? pins : 0;
-            vm = NOTHING;
+            vm = null;
             mapped = value == Errno.EAGAIN ? mapped : -1;
         }
     }
@@ -210,8 +209,12 @@ final class Expectation {
         return bug;
     }
 
-    Runnable vm() {
-        return vm;
+    /// Tells the VMs what has become of them.
+    void tellVms() {
+        Runnable change = vm;
+        if (change != null) {
+            change.run();
+        }
     }
 
     int mapped() {

@@ -378,14 +378,14 @@ final class HostileHost {
         long head;
         long listPages = demand;
         long array;
-        long arrayPages = Math.max(1, demand * 8 + (1L << world.shift) - 1 >>> world.shift);
+        long arrayPages = Math.max(1, (demand * 8 + (1L << world.shift) - 1) >>> world.shift);
         long index;
         long pointer;
         final List<Op> behind = new ArrayList<>();
 
         Request() {
             array = world.address(freePages(arrayPages, 1));
-            head = list + (listPages - 1 << world.shift);
+            head = list + ((listPages - 1) << world.shift);
             pointer = kern(struct);
         }
     }
@@ -468,7 +468,7 @@ final class HostileHost {
         }
         switch (random.nextInt(13)) {
             case 0, 1 -> {
-                request.index = 1 + random.nextInt(3);
+                request.index = 1 + random.nextLong(3);
                 for (int i = 0; i < request.index; i++) {
                     planWrite(request, request.array + i * 8L, somePage(request));
                 }

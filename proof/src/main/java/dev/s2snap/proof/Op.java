@@ -8,8 +8,9 @@ import java.util.stream.Stream;
 
 /// One thing that a host does, or that EL2's own code asks of memory protection; a line of the vector language.
 ///
-/// @param arguments as the line has them
-record Op(Kind kind, long... arguments) {
+final class Op {
+    private final Kind kind;
+    private final long[] arguments;
 
     /// How many arguments there are says the number; -1 for a hypercall, which has 2 and up.
     enum Kind {
@@ -46,10 +47,22 @@ record Op(Kind kind, long... arguments) {
         }
     }
 
-    Op {
+    /// @param arguments as the line has them
+    Op(Kind kind, long... arguments) {
         if (kind.arguments >= 0 ? arguments.length != kind.arguments : arguments.length < 2) {
             throw new IllegalArgumentException(kind.word + " with " + arguments.length + " arguments");
         }
+        this.kind = kind;
+        this.arguments = arguments.clone();
+    }
+
+    Kind kind() {
+        return kind;
+    }
+
+    /// How many arguments there are.
+    int size() {
+        return arguments.length;
     }
 
     /// The kind that a word of the language means.

@@ -329,9 +329,9 @@ final class Oracle {
             expected.answers(NOT_SUPPORTED);
             return;
         }
-        long x1 = op.arguments().length > 2 ? op.argument(2) : scene.register((int) op.argument(0), 1);
-        long x2 = op.arguments().length > 3 ? op.argument(3) : scene.register((int) op.argument(0), 2);
-        long x3 = op.arguments().length > 4 ? op.argument(4) : scene.register((int) op.argument(0), 3);
+        long x1 = op.size() > 2 ? op.argument(2) : scene.register((int) op.argument(0), 1);
+        long x2 = op.size() > 3 ? op.argument(3) : scene.register((int) op.argument(0), 2);
+        long x3 = op.size() > 4 ? op.argument(4) : scene.register((int) op.argument(0), 3);
         switch ((int) number) {
             case 8 -> expected.answers(Errno.EPERM); // this CPU has its stage 2
             case 9 -> shareHyp(x1);

@@ -51,7 +51,7 @@ final class Scene {
 
     /// Pages below the root of the host's table, now.
     long tablePages() {
-        return sight.hostTables() - rootPages();
+        return (long) sight.hostTables() - rootPages();
     }
 
     /// With fewer free pages than this in a pool, a step may find none.

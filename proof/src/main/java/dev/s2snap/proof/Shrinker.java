@@ -37,7 +37,7 @@ final class Shrinker {
             for (int at = steps.size() - chunk; at > -chunk && replays < REPLAYS; at -= chunk) {
                 int from = Math.max(0, at);
                 int to = Math.min(steps.size(), at + chunk);
-                if (from >= to || to == steps.size() && from == to - 1 && steps.size() == 1) {
+                if (from >= to || steps.size() == 1) {
                     continue;
                 }
                 List<Op> without = new ArrayList<>(steps.subList(0, from));
@@ -49,7 +49,7 @@ final class Shrinker {
                     less = true;
                 }
             }
-            if (chunk == 1 && !less || replays >= REPLAYS) {
+            if ((chunk == 1 && !less) || replays >= REPLAYS) {
                 break;
             }
             chunk = Math.max(1, less ? Math.min(chunk, Math.max(1, steps.size() / 2)) : chunk / 2);
@@ -98,7 +98,7 @@ final class Shrinker {
             if (op.kind() == Op.Kind.HVC || op.kind() == Op.Kind.LIST) {
                 continue;
             }
-            for (int argument = 0; argument < op.arguments().length; argument++) {
+            for (int argument = 0; argument < op.size(); argument++) {
                 for (long simpler : new long[] {0, 1}) {
                     if (op.argument(argument) == simpler || op.argument(argument) == 0) {
                         continue;

@@ -36,7 +36,6 @@ final class Sight {
     private static final long XN = 1L << 54;
     private static final long OF_HYP = 1 << 2;
     private static final int STATE_SHIFT = 55;
-    private static final long STATES = 3L << STATE_SHIFT;
 
     private enum Tree {
         HOST,
@@ -141,7 +140,7 @@ final class Sight {
     /// @return the first page behind it
     private int adoptHost(int page) {
         long value = leaf(Tree.HOST, world.address(page));
-        int end = behind(world.address(page), hostShape);
+        int end = behind(Tree.HOST, world.address(page));
         if (value != 0) {
             byte state = Descriptor.valid(value) ? stateOf(value) : NOPAGE;
             for (int each = page; each < end; each++) {
@@ -157,7 +156,7 @@ final class Sight {
 
     private int adoptHyp(int page) {
         long value = leaf(Tree.HYP, map.hypVa(world.address(page)));
-        int end = behind(map.hypVa(world.address(page)), hypShape);
+        int end = behind(Tree.HYP, map.hypVa(world.address(page)));
         if (Descriptor.valid(value)) {
             system[page] = value;
             world.hyp[page] = stateOf(value);
@@ -168,10 +167,10 @@ final class Sight {
     }
 
     /// The first page that another entry than that of `address` stands for.
-    private int behind(long address, TableGeometry shape) {
-        long size = shape.entrySize(leafLevel);
+    private int behind(Tree tree, long address) {
+        long size = shape(tree).entrySize(leafLevel);
         long next = (address & -size) + size;
-        long physical = shape == hostShape ? next : map.hypPa(next);
+        long physical = tree == Tree.HOST ? next : map.hypPa(next);
         return (int) Math.min(world.pages, (physical - world.base) >>> shift);
     }
 
@@ -181,7 +180,7 @@ final class Sight {
         Arrays.fill(above, null);
         hostTables = 0;
         for (int page = 0; page < hostShape.rootPages(); page++) {
-            long first = (long) page * entries << hostShape.shift(hostShape.startLevel());
+            long first = ((long) page * entries) << hostShape.shift(hostShape.startLevel());
             register(Tree.HOST, hostRoot + ((long) page << shift), hostShape.startLevel(), first, false);
         }
         register(Tree.HYP, hypRoot, hypShape.startLevel(), 0, false);
@@ -366,7 +365,7 @@ final class Sight {
     }
 
     private int clamped(long page) {
-        return (int) Math.clamp(page, 0, world.pages);
+        return Math.clamp(page, 0, world.pages);
     }
 
     private void page(Tree tree, long address, long value, int level) {
@@ -577,7 +576,7 @@ final class Sight {
     }
 
     private int references(int page) {
-        long physical = vmemmapPage((long) (world.base >>> shift) + page);
+        long physical = vmemmapPage((world.base >>> shift) + page);
         return physical == -1 ? 0 : (int) (ram.get(physical) & 0xffff);
     }
 

@@ -146,7 +146,7 @@ final class World {
                 loosePins[page] += (char) (expected.pinsAreLoose() ? expected.pinDelta(i) : 0);
             }
         }
-        expected.vm().run();
+        expected.tellVms();
     }
 
     static String words(byte state) {

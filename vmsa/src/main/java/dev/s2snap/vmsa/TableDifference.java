@@ -93,7 +93,9 @@ public final class TableDifference {
 
     /// Whether neither page was entered before.
     private boolean once(long first, long second, int level, long input, int count) {
-        boolean fresh = firstEntered.add(first) & secondEntered.add(second);
+        // Both are entered, whatever is known of the other.
+        boolean firstFresh = firstEntered.add(first);
+        boolean fresh = secondEntered.add(second) && firstFresh;
         if (!fresh) {
             sink.differs(input, input + ((long) count << geometry.shift(level)));
         }

@@ -1,0 +1,75 @@
+package dev.s2snap.model;
+
+/// A pool that has no page when it is asked for the n-th time, whatever it said it has. It lies: the call that asks has
+/// counted free pages just before, under the same lock.
+///
+/// It takes the place of the pool behind a table, so that the hypervisor needs no code for it. It is in this package
+/// because a table's pages are nobody else's business.
+public final class FailingPages implements PageTable.Pages {
+    private final PageTable.Pages pages;
+    private long asked;
+    private long first = Long.MAX_VALUE;
+    private long second = Long.MAX_VALUE;
+
+    private FailingPages(PageTable.Pages pages) {
+        this.pages = pages;
+    }
+
+    /// The pages of the host's table.
+    public static FailingPages ofHost(PkvmModel model) {
+        return behind(model.el2().host.table());
+    }
+
+    /// The pages of EL2's own table.
+    public static FailingPages ofHyp(PkvmModel model) {
+        return behind(model.el2().hyp.table());
+    }
+
+    private static FailingPages behind(PageTable table) {
+        FailingPages failing = new FailingPages(table.pages());
+        table.init(table.geometry(), table.root(), failing);
+        return failing;
+    }
+
+    /// Counts from 0 again.
+    ///
+    /// @param one number of an allocation that fails
+    /// @param other number of another one
+    public FailingPages fail(long one, long other) {
+        asked = 0;
+        first = one;
+        second = other;
+        return this;
+    }
+
+    /// Counts from 0 again and fails once.
+    public FailingPages fail(long one) {
+        return fail(one, Long.MAX_VALUE);
+    }
+
+    /// How many allocations there were since it counts.
+    public long asked() {
+        return asked;
+    }
+
+    @Override
+    public long allocate() {
+        long number = asked++;
+        return number == first || number == second ? 0 : pages.allocate();
+    }
+
+    @Override
+    public void get(long page) {
+        pages.get(page);
+    }
+
+    @Override
+    public void put(long page) {
+        pages.put(page);
+    }
+
+    @Override
+    public int count(long page) {
+        return pages.count(page);
+    }
+}
