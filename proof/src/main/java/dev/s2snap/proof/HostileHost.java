@@ -468,7 +468,7 @@ final class HostileHost {
         }
         switch (random.nextInt(13)) {
             case 0, 1 -> {
-                request.index = 1 + random.nextLong(3);
+                request.index = 1L + random.nextInt(3);
                 for (int i = 0; i < request.index; i++) {
                     planWrite(request, request.array + i * 8L, somePage(request));
                 }

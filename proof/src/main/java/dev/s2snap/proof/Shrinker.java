@@ -30,32 +30,41 @@ final class Shrinker {
         id = found.diagnosis();
         gravity = found.gravity();
         ofAll = found.findings().getFirst().call().equals(ALL);
-        List<Op> steps = new ArrayList<>(found.steps());
-        List<Finding> seen = found.findings();
-        for (int chunk = Math.max(1, steps.size() / 2); chunk >= 1; ) {
-            boolean less = false;
-            for (int at = steps.size() - chunk; at > -chunk && replays < REPLAYS; at -= chunk) {
-                int from = Math.max(0, at);
-                int to = Math.min(steps.size(), at + chunk);
-                if (from >= to || steps.size() == 1) {
-                    continue;
-                }
-                List<Op> without = new ArrayList<>(steps.subList(0, from));
-                without.addAll(steps.subList(to, steps.size()));
-                Replay replay = replay(without);
-                if (replay != null) {
-                    steps = replay.steps;
-                    seen = replay.findings;
-                    less = true;
-                }
-            }
-            if ((chunk == 1 && !less) || replays >= REPLAYS) {
+        Replay few = reduce(new Replay(found.steps(), found.findings()));
+        // A step with smaller numbers may be none that is needed.
+        return discovery(reduce(simplify(few)), found);
+    }
+
+    /// Takes away chunks of half the size each time that no more of them can go.
+    private Replay reduce(Replay from) {
+        Replay best = from;
+        for (int chunk = Math.max(1, best.steps.size() / 2); replays < REPLAYS; ) {
+            int before = best.steps.size();
+            best = without(best, chunk);
+            boolean less = best.steps.size() < before;
+            if (chunk == 1 && !less) {
                 break;
             }
-            chunk = Math.max(1, less ? Math.min(chunk, Math.max(1, steps.size() / 2)) : chunk / 2);
+            chunk = Math.max(1, less ? Math.min(chunk, best.steps.size() / 2) : chunk / 2);
         }
-        Replay simpler = simplify(steps, seen);
-        return discovery(simpler, found);
+        return best;
+    }
+
+    /// Tries to do without each chunk of so many steps, from the last to the first.
+    private Replay without(Replay from, int chunk) {
+        Replay best = from;
+        for (int at = best.steps.size() - chunk; at > -chunk && replays < REPLAYS; at -= chunk) {
+            List<Op> steps = best.steps;
+            int first = Math.max(0, at);
+            int end = Math.min(steps.size(), at + chunk);
+            if (first < end && end - first < steps.size()) {
+                List<Op> rest = new ArrayList<>(steps.subList(0, first));
+                rest.addAll(steps.subList(end, steps.size()));
+                Replay replay = replay(rest);
+                best = replay == null ? best : replay;
+            }
+        }
+        return best;
     }
 
     private record Replay(List<Op> steps, List<Finding> findings) {}
@@ -91,8 +100,8 @@ final class Shrinker {
                 && trial.gravity(findings).equals(gravity);
     }
 
-    private Replay simplify(List<Op> steps, List<Finding> findings) {
-        Replay best = new Replay(steps, findings);
+    private Replay simplify(Replay from) {
+        Replay best = from;
         for (int at = 0; at < best.steps.size() && replays < REPLAYS; at++) {
             Op op = best.steps.get(at);
             if (op.kind() == Op.Kind.HVC || op.kind() == Op.Kind.LIST) {

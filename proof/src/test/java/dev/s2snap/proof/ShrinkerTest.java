@@ -19,7 +19,7 @@ class ShrinkerTest {
 
     @BeforeAll
     void search() {
-        Campaign campaign = new Campaign(() -> ModelConfig.small().variant(Variant.POSTED), 5);
+        Campaign campaign = new Campaign(() -> ModelConfig.small().variant(Variant.POSTED), 4);
         campaign.run(tally -> tally.calls() < 6000, found::add);
         assertThat(found).extracting(Discovery::id).contains("D-01", "D-02", "D-06", "D-08");
     }
