@@ -1,5 +1,7 @@
 package dev.s2snap.model;
 
+import org.jspecify.annotations.Nullable;
+
 /// One CPU of the host: the registers that a hypercall uses, and what the hypervisor keeps for each CPU.
 public final class Cpu {
     /// x0 to x17, the registers that SMCCC passes.
@@ -9,6 +11,17 @@ public final class Cpu {
     private final long[] x = new long[REGISTERS];
     private boolean stage2;
     private int vmcr;
+
+    /// Held while this CPU makes an access of the host or learns a translation, and while another one invalidates them.
+    final Object translation = new Object();
+
+    final El2Tlb el2Tlb = new El2Tlb();
+
+    @Nullable
+    HostTlb hostTlb;
+
+    /// Of which ranks this CPU holds locks: a bit for each [HypLock.Rank].
+    int locks;
 
     Cpu(int id) {
         this.id = id;

@@ -1,17 +1,18 @@
 package dev.s2snap.model;
 
 import dev.s2snap.vmsa.Descriptor;
+import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.TableGeometry;
 import dev.s2snap.vmsa.TranslationTable;
 import dev.s2snap.vmsa.WritableMemory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
-/// Memory as EL2 code sees it: every access is translated by the live EL2 stage 1, through a TLB that only
-/// [#invalidate] empties. An unmapped or read-only page is an abort, hence a [HypPanic].
+/// Memory as EL2 code sees it: every access is translated by the live EL2 stage 1, through the TLB of the CPU that
+/// makes
+/// it, which only [#invalidate] empties. An unmapped or read-only page is an abort, hence a [HypPanic].
 ///
 /// Until [#enable] there is no such table, and EL2 sees its linear map without checks.
 ///
@@ -29,16 +30,31 @@ final class El2Memory implements WritableMemory, TableMemory {
     private final AddressMap map;
     private final int pageShift;
     private final long pageMask;
-    private final Tlb tlb = new Tlb();
+    private final Cpus cpus;
+
+    /// That of the only CPU that runs, or null while several do.
+    private @Nullable El2Tlb tlb;
+
     private @Nullable TranslationTable table;
     private @Nullable WriteLog log;
 
     El2Memory(Ram ram, AddressMap map, int pageShift) {
+        this(ram, map, pageShift, new Cpus(1));
+    }
+
+    El2Memory(Ram ram, AddressMap map, int pageShift, Cpus cpus) {
+        this.cpus = cpus;
+        cpus.accessThrough(this);
         this.ram = ram;
         this.bytes = ram.bytes();
         this.map = map;
         this.pageShift = pageShift;
         this.pageMask = (1L << pageShift) - 1;
+    }
+
+    /// Makes all accesses go through one TLB, until the next such call; null for that of the CPU that makes each.
+    void use(@Nullable El2Tlb value) {
+        tlb = value;
     }
 
     /// Turns translation on, with `root` in TTBR0_EL2.
@@ -57,9 +73,14 @@ final class El2Memory implements WritableMemory, TableMemory {
         log = value;
     }
 
-    /// TLBI by VA: drops what is known about the page of `va`.
+    /// TLBI by VA: drops what all CPUs know about the page of `va`.
     void invalidate(long va) {
-        tlb.remove(va >>> pageShift);
+        cpus.invalidateEl2(va >>> pageShift);
+    }
+
+    /// The CPUs that see memory so.
+    Cpus cpus() {
+        return cpus;
     }
 
     @Override
@@ -67,7 +88,7 @@ final class El2Memory implements WritableMemory, TableMemory {
         if ((va & pageMask) > pageMask - 7) {
             return readAcross(va);
         }
-        return bytes.get(LE64, place(va, false));
+        return bytes.get(PhysicalMemory.LE64, place(va, false));
     }
 
     private long readAcross(long va) {
@@ -80,7 +101,7 @@ final class El2Memory implements WritableMemory, TableMemory {
 
     @Override
     public void write64(long va, long value) {
-        bytes.set(LE64, stored(va, Long.BYTES), value);
+        bytes.set(PhysicalMemory.LE64, stored(va, Long.BYTES), value);
     }
 
     @Override
@@ -146,11 +167,12 @@ final class El2Memory implements WritableMemory, TableMemory {
     }
 
     private long place(long va, boolean write) {
-        long entry = tlb.get(va >>> pageShift);
-        if ((entry & (write ? Tlb.WRITABLE : Tlb.READABLE)) == 0) {
+        El2Tlb only = tlb;
+        long entry = (only != null ? only : cpus.current().el2Tlb).get(va >>> pageShift);
+        if ((entry & (write ? El2Tlb.WRITABLE : El2Tlb.READABLE)) == 0) {
             return translate(va, write, entry);
         }
-        return (entry & ~Tlb.FLAGS) + (va & pageMask);
+        return (entry & ~El2Tlb.FLAGS) + (va & pageMask);
     }
 
     private long translate(long va, boolean write, long known) {
@@ -158,12 +180,26 @@ final class El2Memory implements WritableMemory, TableMemory {
         if (live == null) {
             return ram.place(map.hypPa(va));
         }
-        long entry = known == Tlb.MISS ? walk(live, va) : known;
-        tlb.put(va >>> pageShift, entry);
-        if ((entry & (write ? Tlb.WRITABLE : Tlb.READABLE)) == 0) {
+        long entry = known == El2Tlb.MISS ? learn(live, va) : known;
+        if ((entry & (write ? El2Tlb.WRITABLE : El2Tlb.READABLE)) == 0) {
             throw abort(va, write);
         }
-        return (entry & ~Tlb.FLAGS) + (va & pageMask);
+        return (entry & ~El2Tlb.FLAGS) + (va & pageMask);
+    }
+
+    /// Walks, and remembers what came out.
+    private long learn(TranslationTable live, long va) {
+        Cpu cpu = cpus.current();
+        if (!cpus.parallel()) {
+            long entry = walk(live, va);
+            cpu.el2Tlb.put(va >>> pageShift, entry);
+            return entry;
+        }
+        synchronized (cpu.translation) {
+            long entry = walk(live, va);
+            cpu.el2Tlb.put(va >>> pageShift, entry);
+            return entry;
+        }
     }
 
     /// What the TLB is to know about the page of `va`. The same walk as [TranslationTable#translate], which remembers
@@ -171,7 +207,7 @@ final class El2Memory implements WritableMemory, TableMemory {
     private long walk(TranslationTable live, long va) {
         TableGeometry geometry = live.geometry();
         if (!geometry.covers(va)) {
-            return Tlb.MISS;
+            return El2Tlb.MISS;
         }
         int level = geometry.startLevel();
         long entry = live.root() + ((va - geometry.inputBase()) >>> geometry.shift(level)) * Long.BYTES;
@@ -179,12 +215,12 @@ final class El2Memory implements WritableMemory, TableMemory {
             long descriptor = ram.get(entry);
             boolean leaf = Descriptor.leaf(descriptor, level, geometry);
             if ((!leaf && !Descriptor.table(descriptor, level)) || (descriptor & geometry.beyondOutput()) != 0) {
-                return Tlb.MISS;
+                return El2Tlb.MISS;
             }
             if (leaf) {
                 long output = geometry.outputAddress(descriptor, level) | (va & geometry.entrySize(level) - 1);
                 boolean readOnly = (descriptor & READ_ONLY) != 0;
-                return ram.place(output & ~pageMask) | Tlb.READABLE | (readOnly ? 0 : Tlb.WRITABLE);
+                return ram.place(output & ~pageMask) | El2Tlb.READABLE | (readOnly ? 0 : El2Tlb.WRITABLE);
             }
             level++;
             entry = geometry.tableAddress(descriptor) + (long) geometry.index(va, level) * Long.BYTES;
@@ -196,88 +232,5 @@ final class El2Memory implements WritableMemory, TableMemory {
                 HypPanic.Reason.ABORT,
                 (write ? "write" : "read") + " va=0x" + Long.toHexString(va) + " lin_pa=0x"
                         + Long.toHexString(map.hypPa(va)));
-    }
-
-    /// What is known about pages: a word for each, the page's place in `bytes` and what may be done there. The words
-    /// lie in chunks of neighbours, so that a walk over many tables, which lie close together, stays in the caches of
-    /// the machine that the model runs on; the chunks are found by open addressing and never go away.
-    private static final class Tlb {
-        static final long MISS = 0;
-        static final long READABLE = 1;
-        static final long WRITABLE = 2;
-        static final long FLAGS = READABLE | WRITABLE;
-
-        private static final int CHUNK_SHIFT = 9;
-        private static final long NO_CHUNK = -1;
-        private static final long[] UNKNOWN = new long[1 << CHUNK_SHIFT];
-
-        private long[] numbers = new long[1 << 6];
-        private long[][] chunks = new long[1 << 6][];
-        private int size;
-
-        Tlb() {
-            Arrays.fill(numbers, NO_CHUNK);
-            Arrays.fill(chunks, UNKNOWN);
-        }
-
-        /// Where the chunk `number` is, or where it would be put.
-        private int slot(long number) {
-            int mask = numbers.length - 1;
-            int slot = (int) ((number * 0x9e3779b97f4a7c15L) >>> 32) & mask;
-            while (numbers[slot] != number && numbers[slot] != NO_CHUNK) {
-                slot = slot + 1 & mask;
-            }
-            return slot;
-        }
-
-        private static int inChunk(long page) {
-            return (int) page & (1 << CHUNK_SHIFT) - 1;
-        }
-
-        long get(long page) {
-            return chunks[slot(page >>> CHUNK_SHIFT)][inChunk(page)];
-        }
-
-        void put(long page, long entry) {
-            long number = page >>> CHUNK_SHIFT;
-            int slot = slot(number);
-            if (numbers[slot] == NO_CHUNK) {
-                slot = add(number, new long[1 << CHUNK_SHIFT]);
-            }
-            chunks[slot][inChunk(page)] = entry;
-        }
-
-        private int add(long number, long[] chunk) {
-            if (++size * 2 > numbers.length) {
-                grow();
-            }
-            int slot = slot(number);
-            numbers[slot] = number;
-            chunks[slot] = chunk;
-            return slot;
-        }
-
-        private void grow() {
-            long[] oldNumbers = numbers;
-            long[][] oldChunks = chunks;
-            numbers = new long[2 * oldNumbers.length];
-            chunks = new long[2 * oldNumbers.length][];
-            Arrays.fill(numbers, NO_CHUNK);
-            Arrays.fill(chunks, UNKNOWN);
-            for (int i = 0; i < oldNumbers.length; i++) {
-                if (oldNumbers[i] != NO_CHUNK) {
-                    int slot = slot(oldNumbers[i]);
-                    numbers[slot] = oldNumbers[i];
-                    chunks[slot] = oldChunks[i];
-                }
-            }
-        }
-
-        void remove(long page) {
-            int slot = slot(page >>> CHUNK_SHIFT);
-            if (numbers[slot] != NO_CHUNK) {
-                chunks[slot][inChunk(page)] = MISS;
-            }
-        }
     }
 }

@@ -2,9 +2,9 @@ package dev.s2snap.model;
 
 import dev.s2snap.vmsa.TableGeometry;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /// The hypervisor's VMs and vCPUs, from creation to teardown (`pkvm.c` of 6.12). It keeps metadata and an empty stage-2
@@ -31,7 +31,7 @@ final class GuestVms {
 
     static final int EXIT_TRAP = 2;
 
-    final HypLock tableLock = new HypLock("vm_table");
+    final HypLock tableLock;
 
     private final Hypervisor el2;
     private final AddressMap map;
@@ -41,8 +41,8 @@ final class GuestVms {
     private final int pageShift;
     private final long pageSize;
 
-    /// By address of the VM area.
-    private final Map<Long, Vm> objects = new HashMap<>();
+    /// By address of the VM area. An entry goes when its VM cannot be found any more, with no lock held.
+    private final Map<Long, Vm> objects = new ConcurrentHashMap<>();
 
     private @Nullable Runnable guest;
 
@@ -60,6 +60,7 @@ final class GuestVms {
         this.el2 = el2;
         map = el2.map;
         memory = el2.memory;
+        tableLock = new HypLock("vm_table", HypLock.Rank.VM_TABLE, memory.cpus());
         vmemmap = el2.vmemmap;
         memProtect = el2.memProtect;
         pageShift = el2.config.pageShift;
@@ -259,7 +260,7 @@ final class GuestVms {
                 table,
                 new Stage2.Traits(
                         0, el2.config.fwb, el2.config.tlbRange, (_, _, _) -> true, new RecordedMaintenance()));
-        Vm object = new Vm(new HypLock("vm " + vmid), pool, stage2);
+        Vm object = new Vm(new HypLock("vm " + vmid, HypLock.Rank.SPACE, memory.cpus()), pool, stage2);
         object.lock.lock();
         TableGeometry geometry = el2.host.table().geometry();
         long root = pool.allocate(HypPool.order(rootSize(), pageShift));

@@ -317,9 +317,10 @@ public final class HostGuest {
             return error;
         }
         long page = ipa & -geometry.granule();
-        must(table.leaf(page));
-        long old = table.leafDescriptor;
-        int oldLevel = table.leafLevel;
+        PageTable.Leaf leaf = table.leaf(page);
+        must(leaf.error);
+        long old = leaf.descriptor;
+        int oldLevel = leaf.level;
         if (Descriptor.valid(old) && (old & Descriptor.AF) == 0) {
             guarded(() -> stage2.makeYoung(page) != 0 ? 0 : Errno.EAGAIN);
             return 0;

@@ -7,7 +7,7 @@ import java.util.TreeMap;
 /// The host's page allocator: physical pages that the kernel may use, first fit by address.
 ///
 /// What the kernel does not use is what the configuration gives to the hypervisor, NOMAP regions, and pages at the
-/// edges of regions that are memory only in part.
+/// edges of regions that are memory only in part. All CPUs use it.
 final class HostPages {
     private final int pageShift;
     /// Free extents: first byte to end, disjoint, not adjacent.
@@ -60,7 +60,7 @@ final class HostPages {
     }
 
     /// Physical address of `pages` contiguous pages, aligned to `alignment` bytes, or -1 if there are none.
-    long allocate(long pages, long alignment) {
+    synchronized long allocate(long pages, long alignment) {
         long size = pages << pageShift;
         for (Map.Entry<Long, Long> extent : free.entrySet()) {
             long start = extent.getKey() + alignment - 1 & -alignment;
@@ -73,7 +73,7 @@ final class HostPages {
     }
 
     /// Takes one page at a given address, if it is free.
-    boolean take(long page) {
+    synchronized boolean take(long page) {
         Map.Entry<Long, Long> extent = free.floorEntry(page);
         if (extent == null || extent.getValue() <= page) {
             return false;
@@ -85,7 +85,7 @@ final class HostPages {
     /// Gives pages back.
     ///
     /// @throws IllegalStateException if some are free already
-    void free(long base, long pages) {
+    synchronized void free(long base, long pages) {
         long end = base + (pages << pageShift);
         Map.Entry<Long, Long> below = free.lowerEntry(end);
         if (below != null && below.getValue() > base) {
@@ -100,14 +100,14 @@ final class HostPages {
     }
 
     /// Free pages.
-    long available() {
+    synchronized long available() {
         return free.entrySet().stream()
                 .mapToLong(extent -> (extent.getValue() - extent.getKey()) >>> pageShift)
                 .sum();
     }
 
     /// First bytes and ends of the free extents.
-    Map<Long, Long> extents() {
+    synchronized Map<Long, Long> extents() {
         return Map.copyOf(free);
     }
 }

@@ -71,7 +71,7 @@ final class HypPool {
         this.start = start;
         this.end = start + (pages << pageShift);
         this.maxOrder = Math.min(maxOrder(pageShift), order(pages << pageShift, pageShift));
-        this.lock = new HypLock("pool " + name);
+        this.lock = new HypLock("pool " + name, HypLock.Rank.POOL, memory.cpus());
         this.headAddress = headAddress;
         this.first = new long[maxOrder + 1];
         this.last = new long[maxOrder + 1];

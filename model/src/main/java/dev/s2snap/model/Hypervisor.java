@@ -24,8 +24,8 @@ final class Hypervisor {
     final MemoryMap regions;
     final El2Memory memory;
     final Vmemmap vmemmap;
-    final HypLock hostLock = new HypLock("host");
-    final HypLock hypLock = new HypLock("hyp");
+    final HypLock hostLock;
+    final HypLock hypLock;
     final Stage2 host;
     final HypStage1 hyp;
     final MemProtect memProtect;
@@ -39,7 +39,7 @@ final class Hypervisor {
     private long ioBase;
     private long vtcr;
     private boolean finalised;
-    private boolean protectedMode;
+    private volatile boolean protectedMode;
     private @Nullable Recorder recorder;
 
     /// Where the slices lie, and how many pages the stage 1 used before its pool existed.
@@ -58,14 +58,16 @@ final class Hypervisor {
 
     private @Nullable Layout layout;
 
-    Hypervisor(ModelConfig config, Ram ram) {
+    Hypervisor(ModelConfig config, Ram ram, Cpus cpus) {
         this.config = config;
+        hostLock = new HypLock("host", HypLock.Rank.HOST, cpus);
+        hypLock = new HypLock("hyp", HypLock.Rank.SPACE, cpus);
         pageShift = config.pageShift;
         pageSize = config.pageSize();
         sizes = CarveoutSizes.of(config.regions, pageShift);
         map = new AddressMap(config);
         regions = new MemoryMap(config.regions);
-        memory = new El2Memory(ram, map, pageShift);
+        memory = new El2Memory(ram, map, pageShift, cpus);
         vmemmap = new Vmemmap(memory, map, pageShift);
         host = new Stage2(
                 new PageTable(memory, pageShift),
@@ -75,6 +77,7 @@ final class Hypervisor {
                         config.tlbRange,
                         (start, end, prot) -> MemProtect.forcePages(regions, start, end, prot),
                         null));
+        host.table().cpus = cpus;
         hyp = new HypStage1(new PageTable(memory, pageShift), memory, config.hvhe);
         memProtect = new MemProtect(this);
         guests = new GuestVms(this);
@@ -302,16 +305,21 @@ final class Hypervisor {
         if (!started()) {
             return Errno.ERANGE;
         }
+        hypLock.lock();
+        long mapped = mapPrivate(physical, size, prot);
+        hypLock.unlock();
+        return mapped;
+    }
+
+    private long mapPrivate(long physical, long size, long prot) {
         long offset = physical & pageSize - 1;
         long left = map.vmemmapBase() - ioBase;
         long bytes = roundUp(size + offset);
         if (size == 0 || Long.compareUnsigned(size, left) > 0 || bytes > left) {
             return Errno.ENOMEM;
         }
-        hypLock.lock();
         long start = allocatePrivate(bytes, pageSize);
         int error = hyp.map(start, bytes, physical - offset, prot);
-        hypLock.unlock();
         return error != 0 ? error : start + offset;
     }
 

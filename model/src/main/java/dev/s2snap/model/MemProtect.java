@@ -118,10 +118,10 @@ final class MemProtect {
 
     States states(long frame) {
         long address = address(frame);
-        int hostError = host.table().leaf(address);
-        Object hostSide = hostError != 0 ? hostError : hostState(host.table().leafDescriptor, address);
-        int hypError = hyp.table().leaf(map.hypVa(address));
-        return new States(hostSide, hypError != 0 ? hypError : hypState(hyp.table().leafDescriptor));
+        PageTable.Leaf ofHost = host.table().leaf(address);
+        Object hostSide = ofHost.error != 0 ? ofHost.error : hostState(ofHost.descriptor, address);
+        PageTable.Leaf ofHyp = hyp.table().leaf(map.hypVa(address));
+        return new States(hostSide, ofHyp.error != 0 ? ofHyp.error : hypState(ofHyp.descriptor));
     }
 
     // What both sides do.
@@ -306,24 +306,24 @@ final class MemProtect {
 
     /// Maps what the host touched, as large as fits (`host_stage2_idmap`).
     int idmap(long address) {
-        boolean memory = regions.isMemory(address);
-        long rangeStart = regions.rangeStart;
-        long rangeEnd = regions.rangeEnd;
+        int region = regions.find(address);
+        long rangeStart = regions.rangeStart(region);
+        long rangeEnd = regions.rangeEnd(region);
         return underHostLock(() -> {
             PageTable table = host.table();
-            int error = table.leaf(address);
-            if (error != 0) {
-                return error;
+            PageTable.Leaf leaf = table.leaf(address);
+            if (leaf.error != 0) {
+                return leaf.error;
             }
-            if (Descriptor.valid(table.leafDescriptor)) {
+            if (Descriptor.valid(leaf.descriptor)) {
                 return Errno.EAGAIN;
             }
-            if (table.leafDescriptor != 0) {
+            if (leaf.descriptor != 0) {
                 return Errno.EPERM;
             }
             // The test for block support looks at the level below the one whose range it accepts: with an empty
             // level-0 entry a whole 512G range passes. 6.16 corrected it (e728e705802f); 6.12.117 has it.
-            int level = table.leafLevel;
+            int level = leaf.level;
             long start;
             long end;
             do {
@@ -335,7 +335,7 @@ final class MemProtect {
                     && !(table.blocksAt(level)
                             && Long.compareUnsigned(rangeStart, start) <= 0
                             && Long.compareUnsigned(end, rangeEnd) <= 0));
-            return mapHost(start, end - start, memory ? Stage2.RWX : Stage2.RW);
+            return mapHost(start, end - start, region >= 0 ? Stage2.RWX : Stage2.RW);
         });
     }
 

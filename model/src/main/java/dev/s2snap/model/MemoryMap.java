@@ -11,11 +11,6 @@ final class MemoryMap {
     private final long[] end;
     private final boolean[] nomap;
 
-    /// The range that the last [#find] answered with: a region, or the gap around the address.
-    long rangeStart;
-
-    long rangeEnd;
-
     MemoryMap(List<MemoryRegion> regions) {
         base = new long[regions.size()];
         end = new long[base.length];
@@ -39,27 +34,33 @@ final class MemoryMap {
         return end[region];
     }
 
-    /// Index of the region that contains `address`, or -1; sets the range to the region or the gap.
+    /// Index of the region that contains `address`, or, in a gap, -1 less the number of regions below it.
     int find(long address) {
         int left = 0;
         int right = base.length;
-        rangeStart = 0;
-        rangeEnd = -1;
         while (left < right) {
             int middle = (left + right) >>> 1;
             if (Long.compareUnsigned(address, base[middle]) < 0) {
                 right = middle;
-                rangeEnd = base[middle];
             } else if (Long.compareUnsigned(address, end[middle]) >= 0) {
                 left = middle + 1;
-                rangeStart = end[middle];
             } else {
-                rangeStart = base[middle];
-                rangeEnd = end[middle];
                 return middle;
             }
         }
-        return -1;
+        return -1 - left;
+    }
+
+    /// First address of the region or gap that [#find] answered with.
+    long rangeStart(int found) {
+        int below = -1 - found;
+        return found >= 0 ? base[found] : below == 0 ? 0 : end[below - 1];
+    }
+
+    /// End of the region or gap that [#find] answered with.
+    long rangeEnd(int found) {
+        int above = -1 - found;
+        return found >= 0 ? end[found] : above == base.length ? -1 : base[above];
     }
 
     boolean isMemory(long address) {
@@ -74,16 +75,18 @@ final class MemoryMap {
 
     /// Whether first and last byte of [start, end) are in the same region.
     boolean isRangeMemory(long start, long end) {
-        return find(start) >= 0 && inRange(end - 1);
+        int region = find(start);
+        return region >= 0 && contains(region, end - 1);
     }
 
     /// As [#isRangeMemory], for a region that may be mapped.
     boolean isRangeAllowedMemory(long start, long end) {
-        return isAllowedMemory(start) && inRange(end - 1);
+        int region = find(start);
+        return region >= 0 && !nomap[region] && contains(region, end - 1);
     }
 
-    private boolean inRange(long address) {
-        return Long.compareUnsigned(rangeStart, address) <= 0 && Long.compareUnsigned(address, rangeEnd) < 0;
+    private boolean contains(int region, long address) {
+        return Long.compareUnsigned(base[region], address) <= 0 && Long.compareUnsigned(address, end[region]) < 0;
     }
 
     /// Bytes of all regions.

@@ -163,6 +163,18 @@ public final class ModelConfig {
         return this;
     }
 
+    /// Gives a machine of [#machine] another number of CPUs than 2.
+    ///
+    /// @param value 1 to 4: for more there is no room between the hypervisor's sections
+    /// @throws IllegalArgumentException if there is no such machine
+    public ModelConfig cpus(int value) {
+        if (value < 1 || value > 4) {
+            throw new IllegalArgumentException("a machine has 1 to 4 CPUs, not " + value);
+        }
+        cpus = value;
+        return this;
+    }
+
     /// This configuration as lines of the vector language, from `cfg` to `init`.
     public List<String> script() {
         List<String> lines = new ArrayList<>();

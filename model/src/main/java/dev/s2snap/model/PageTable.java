@@ -4,6 +4,7 @@ import static dev.s2snap.vmsa.TableGeometry.LAST_LEVEL;
 
 import dev.s2snap.vmsa.Descriptor;
 import dev.s2snap.vmsa.TableGeometry;
+import java.lang.invoke.VarHandle;
 import org.jspecify.annotations.Nullable;
 
 /// A table and the generic walker over it (`kvm_pgtable`). Entries are read and written through a [TableMemory]: at EL2
@@ -55,6 +56,11 @@ final class PageTable {
 
     @Nullable
     Recorder recorder;
+
+    /// The CPUs whose TLBs have translations of this table; null where nobody has: EL2's own TLB is [El2Memory]'s, and
+    /// guests do not run.
+    @Nullable
+    Cpus cpus;
 
     /// VMID that translations through this table are tagged with; 0 is the host.
     int vmid;
@@ -222,20 +228,27 @@ final class PageTable {
         return 0;
     }
 
-    /// The leaf that [#leaf] found: the last entry met that is not a table.
-    long leafDescriptor;
+    /// What [#leaf] found: the last entry met that is not a table.
+    static final class Leaf implements Visitor {
+        /// 0, or why there was no such entry.
+        int error;
 
-    int leafLevel;
+        long descriptor;
+        int level;
 
-    private final Visitor remember = (_, _, old, level, _, _) -> {
-        leafDescriptor = old;
-        leafLevel = level;
-        return 0;
-    };
+        @Override
+        public int visit(Walk walk, long entry, long old, int at, long address, int kind) {
+            descriptor = old;
+            level = at;
+            return 0;
+        }
+    }
 
     /// Looks up the entry that covers `address`, valid or not.
-    int leaf(long address) {
-        return walk(address, 1L << pageShift, LEAF, remember);
+    Leaf leaf(long address) {
+        Leaf found = new Leaf();
+        found.error = walk(address, 1L << pageShift, LEAF, found);
+        return found;
     }
 
     /// Physical address of the table page that an entry is in.
@@ -264,6 +277,8 @@ final class PageTable {
         if (current != null) {
             current.store(memory.physical(entry), memory.read64(entry), value, true);
         }
+        // For table walks on other CPUs, which take no lock.
+        VarHandle.releaseFence();
         memory.write64(entry, value);
     }
 

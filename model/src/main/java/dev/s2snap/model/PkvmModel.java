@@ -23,7 +23,13 @@ import org.jspecify.annotations.Nullable;
 ///
 /// [#init] brings the hypervisor up; then [#hvc] serves hypercalls, and the host reads and writes memory through its
 /// stage 2. When the hypervisor panics the machine is dead: it can still be read, everything else is refused with
-/// [IllegalStateException]. Not thread-safe.
+/// [IllegalStateException].
+///
+/// One thread at a time may use a machine, and is whatever CPU it says, else CPU 0. [#run] is where the CPUs are
+/// threads,
+/// one for each: inside, a thread may call [#hvc] for its own CPU, [#read] and [#write], [#primitives], and of
+/// [#hostKernel] what allocates, calls, reads and frees; whatever else changes or reads the machine as a whole belongs
+/// before or behind. A [Recorder] and an observer are called by all threads then; a [WriteLog] is refused.
 public final class PkvmModel implements Machine, AutoCloseable {
     private final ModelConfig config;
     private final Ram ram;
@@ -32,9 +38,9 @@ public final class PkvmModel implements Machine, AutoCloseable {
     private final Hypercalls hypercalls;
     private final Primitives primitives = new Primitives(this);
     private @Nullable HostKernel hostKernel;
-    private final List<Cpu> cpus = new ArrayList<>();
+    private final Cpus cpus;
     private SnapshotCall.@Nullable Observer observer;
-    private @Nullable HypPanic panic;
+    private boolean logged;
 
     /// A machine that is switched on, with nothing at EL2.
     ///
@@ -45,7 +51,8 @@ public final class PkvmModel implements Machine, AutoCloseable {
         }
         this.config = config;
         ram = new Ram(config.regions, config.pageShift);
-        el2 = new Hypervisor(config, ram);
+        cpus = new Cpus(Math.max(2, config.cpus));
+        el2 = new Hypervisor(config, ram, cpus);
         SnapshotCall.Observer relay = phase -> {
             if (observer != null) {
                 observer.reached(phase);
@@ -56,9 +63,6 @@ public final class PkvmModel implements Machine, AutoCloseable {
             case CORRECTED -> new CorrectedSnapshot(el2, relay);
         };
         hypercalls = new Hypercalls(el2, snapshot);
-        for (int i = 0; i < Math.max(2, config.cpus); i++) {
-            cpus.add(new Cpu(i));
-        }
     }
 
     /// The small machine of [ModelConfig#small], initialised.
@@ -88,7 +92,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
     }
 
     /// The kernel that runs on this machine. There is one, because it knows which pages it has given away.
-    public HostKernel hostKernel() {
+    public synchronized HostKernel hostKernel() {
         HostKernel running = hostKernel;
         if (running == null) {
             running = new HostKernel(this);
@@ -106,7 +110,37 @@ public final class PkvmModel implements Machine, AutoCloseable {
     }
 
     public int cpus() {
-        return cpus.size();
+        return cpus.count();
+    }
+
+    /// What a CPU does, in [#run].
+    @FunctionalInterface
+    public interface Program {
+        void run(Cpu cpu) throws Exception;
+    }
+
+    /// Runs programs at the same time, the first on CPU 0 and so on, and returns when all are over.
+    ///
+    /// A panic of one CPU is the end for all: the others are stopped at the next lock that they want, and their calls
+    /// answer as if they had panicked themselves. What a program throws is thrown here, a checked exception as the
+    /// cause of an [IllegalStateException]; then too the others are stopped at the next lock.
+    ///
+    /// @throws IllegalArgumentException if there are more programs than CPUs
+    public void run(Program... programs) {
+        if (logged) {
+            throw new IllegalStateException("a write log is kept for one thread only; take it off before programs run");
+        }
+        cpus.run(List.of(programs));
+    }
+
+    /// From now on each CPU remembers translations of the host's stage 2 until they are invalidated, as a large TLB
+    /// does. Else every access of the host walks the table.
+    public void keepHostTranslations() {
+        cpus.keepHostTranslations(hostTable().geometry());
+    }
+
+    Cpus allCpus() {
+        return cpus;
     }
 
     /// Sees what the hypervisor does to its tables; null for nobody.
@@ -116,6 +150,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
 
     /// Gets every store that EL2 makes; null for nobody.
     public void writeLog(@Nullable WriteLog log) {
+        logged = log != null;
         el2.memory.log(log);
     }
 
@@ -131,20 +166,30 @@ public final class PkvmModel implements Machine, AutoCloseable {
 
     /// Why the hypervisor panicked, or null while it lives.
     public @Nullable HypPanic panic() {
-        return panic;
+        return cpus.panic();
     }
 
-    /// Runs something at EL2.
+    /// Runs something at EL2, on this CPU.
     ///
-    /// @return the result, or null if the hypervisor panicked, now
+    /// @return the result, or null if the hypervisor panicked, now or on another CPU
     <T> @Nullable T atEl2(Supplier<T> action) {
-        if (panic != null) {
-            throw new IllegalStateException("the hypervisor has panicked: " + panic.getMessage());
+        HypPanic before = cpus.panic();
+        if (before != null) {
+            if (cpus.parallel()) {
+                return null;
+            }
+            throw new IllegalStateException("the hypervisor has panicked: " + before.getMessage());
         }
+        Cpu cpu = cpus.current();
+        int locks = cpu.locks;
         try {
-            return action.get();
+            T result = action.get();
+            if (cpu.locks != locks) {
+                throw new IllegalStateException("EL2 returns with a lock held, or without one that it came with");
+            }
+            return result;
         } catch (HypPanic fatal) {
-            panic = fatal;
+            cpus.panicked(fatal);
             return null;
         }
     }
@@ -155,7 +200,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
     public int init() {
         Integer result = atEl2(this::bringUp);
         if (result == null) {
-            throw new IllegalStateException("panic during initialisation: " + panic);
+            throw new IllegalStateException("panic during initialisation: " + panic());
         }
         return result;
     }
@@ -168,7 +213,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
         int error = el2.init();
         if (error == 0) {
             el2.protect();
-            cpus.forEach(Cpu::enableStage2);
+            cpus.all().forEach(Cpu::enableStage2);
         }
         return error;
     }
@@ -177,26 +222,66 @@ public final class PkvmModel implements Machine, AutoCloseable {
     ///
     /// @return false if the hypervisor panicked
     public boolean hvc(Cpu cpu) {
-        return atEl2(() -> {
-                    hypercalls.dispatch(cpu);
-                    return true;
-                })
-                != null;
+        Cpu before = cpus.enter(cpu);
+        try {
+            return atEl2(() -> {
+                        hypercalls.dispatch(cpu);
+                        return true;
+                    })
+                    != null;
+        } finally {
+            cpus.leave(before);
+        }
     }
 
-    // The host's accesses: CPU 0's. Until its stage 2 is on, they go straight to memory.
+    // The host's accesses. Until a CPU's stage 2 is on, they go straight to memory.
 
     /// Where the host's access to `address` goes, or -1 if its stage 2 does not allow it. Bits 7:6 of a stage-2
     /// descriptor, S2AP, are the permissions (D8.4.2).
-    private long hostTranslate(long address, boolean write) {
-        if (!cpus.getFirst().stage2()) {
+    private long hostTranslate(Cpu cpu, long address, boolean write) {
+        if (!cpu.stage2()) {
             return address;
         }
         long needed = write ? 1 << 7 : 1 << 6;
-        return hostTable().translate(address) instanceof Translation.Mapped(var _, int _, long descriptor, long output)
-                        && (descriptor & needed) != 0
-                ? output
-                : -1;
+        HostTlb tlb = cpu.hostTlb;
+        long known = tlb == null ? -1 : tlb.output(address, needed);
+        if (known != -1) {
+            return known;
+        }
+        if (hostTable().translate(address) instanceof Translation.Mapped(var _, int level, long descriptor, long output)
+                && (descriptor & needed) != 0) {
+            if (tlb != null) {
+                tlb.put(address, level, descriptor);
+            }
+            return output;
+        }
+        return -1;
+    }
+
+    /// One attempt at an access of the host, without the fault that may follow: translation and access are one to a
+    /// TLBI
+    /// of another CPU, which waits.
+    ///
+    /// @return null if the host's stage 2, and what this CPU remembers of it, do not allow it
+    Access.@Nullable Done attempt(Cpu cpu, long address, boolean write, long value) {
+        if (!cpus.parallel()) {
+            return translateAndAccess(cpu, address, write, value);
+        }
+        synchronized (cpu.translation) {
+            return translateAndAccess(cpu, address, write, value);
+        }
+    }
+
+    private Access.@Nullable Done translateAndAccess(Cpu cpu, long address, boolean write, long value) {
+        long output = hostTranslate(cpu, address, write);
+        if (output == -1) {
+            return null;
+        }
+        if (write) {
+            ram.set(output, value);
+            return new Access.Done(value);
+        }
+        return new Access.Done(ram.get(output));
     }
 
     /// Result of an access of the host.
@@ -204,34 +289,51 @@ public final class PkvmModel implements Machine, AutoCloseable {
         /// @param value what was read, or written
         record Done(long value) implements Access {}
 
-        /// The abort handler refused with an errno, which is a panic.
+        /// The abort handler refused with an errno, which is a panic; or another CPU panicked, then it is 0.
         record Refused(int error) implements Access {}
 
         /// Mapped again and again, and never accessible.
         record Livelock() implements Access {}
     }
 
-    /// A 64-bit load of the host.
+    /// A 64-bit load of the host, on the CPU that this thread is.
     public Access read(long address) {
-        return access(address, false, 0);
+        return access(cpus.current(), address, false, 0);
     }
 
-    /// A 64-bit store of the host.
+    /// A 64-bit store of the host, on the CPU that this thread is.
     public Access write(long address, long value) {
-        return access(address, true, value);
+        return access(cpus.current(), address, true, value);
     }
 
-    private Access access(long address, boolean write, long value) {
-        for (int attempt = 0; attempt < 3; attempt++) {
-            long output = hostTranslate(address, write);
-            if (output != -1) {
-                if (write) {
-                    ram.set(output, value);
-                    return new Access.Done(value);
-                }
-                return new Access.Done(ram.get(output));
+    /// A 64-bit load of the host on a CPU, which in [#run] has to be this thread's.
+    public Access read(Cpu cpu, long address) {
+        return on(cpu, address, false, 0);
+    }
+
+    /// A 64-bit store of the host on a CPU, which in [#run] has to be this thread's.
+    public Access write(Cpu cpu, long address, long value) {
+        return on(cpu, address, true, value);
+    }
+
+    private Access on(Cpu cpu, long address, boolean write, long value) {
+        Cpu before = cpus.enter(cpu);
+        try {
+            return access(cpu, address, write, value);
+        } finally {
+            cpus.leave(before);
+        }
+    }
+
+    private Access access(Cpu cpu, long address, boolean write, long value) {
+        // On one CPU what was mapped stays mapped; others can take a table away again before the access.
+        int faults = cpus.parallel() ? PARALLEL_FAULTS : FAULTS;
+        for (int fault = 0; fault <= faults; fault++) {
+            Access done = attempt(cpu, address, write, value);
+            if (done != null) {
+                return done;
             }
-            if (attempt < 2) {
+            if (fault < faults) {
                 int[] result = new int[1];
                 Boolean handled = atEl2(() -> {
                     result[0] = el2.memProtect.fault(address);
@@ -245,6 +347,9 @@ public final class PkvmModel implements Machine, AutoCloseable {
         }
         return new Access.Livelock();
     }
+
+    private static final int FAULTS = 2;
+    private static final int PARALLEL_FAULTS = 1000;
 
     // The machine as it is read.
 
@@ -265,7 +370,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
         // VMIDBits 7:4, VH 11:8, XNX 31:28 (none); FWB 43:40.
         values.put("ID_AA64MMFR1_EL1", (config.vmid16 ? 2L << 4 : 0) | (config.hvhe ? 1L << 8 : 0));
         values.put("ID_AA64MMFR2_EL1", config.fwb ? 1L << 40 : 0);
-        boolean on = cpus.getFirst().stage2();
+        boolean on = cpus.get(0).stage2();
         values.put("HCR_EL2", hcr(on));
         if (on) {
             values.put("VTTBR_EL2", vttbr(el2.host.table().root()));

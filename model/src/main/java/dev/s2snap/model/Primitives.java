@@ -79,6 +79,8 @@ public final class Primitives {
         return atEl2(() -> protect().idmap(address));
     }
 
+    /// What a transition does that lacks table pages, under the host lock that it holds. Takes no lock itself, hence is
+    /// nothing for [PkvmModel#run].
     public int unmapDevices() {
         return atEl2(() -> protect().unmapDevices());
     }
@@ -143,22 +145,26 @@ public final class Primitives {
     }
 
     private static int take(HypPool pool, long count, List<Long> held) {
-        int taken = 0;
-        while (taken < count) {
-            long page = pool.allocate(0);
-            if (page == 0) {
-                break;
+        synchronized (held) {
+            int taken = 0;
+            while (taken < count) {
+                long page = pool.allocate(0);
+                if (page == 0) {
+                    break;
+                }
+                held.add(page);
+                taken++;
             }
-            held.add(page);
-            taken++;
+            return taken;
         }
-        return taken;
     }
 
     private static int give(HypPool pool, List<Long> held) {
-        int given = held.size();
-        held.forEach(pool::put);
-        held.clear();
-        return given;
+        synchronized (held) {
+            int given = held.size();
+            held.forEach(pool::put);
+            held.clear();
+            return given;
+        }
     }
 }

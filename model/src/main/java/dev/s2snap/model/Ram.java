@@ -1,13 +1,15 @@
 package dev.s2snap.model;
 
 import dev.s2snap.pkvm.MemoryRegion;
+import dev.s2snap.vmsa.PhysicalMemory;
 import dev.s2snap.vmsa.WritableMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.HashMap;
+import java.lang.invoke.VarHandle;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /// The model's physical memory, zero at power-on.
@@ -18,6 +20,8 @@ import org.jspecify.annotations.Nullable;
 ///
 /// Outside of the regions there are devices on a real machine. An access of EL2 or the host there is no error, and the
 /// model gives such a page plain memory too; but it is not present for a reader of the machine until then.
+///
+/// Any number of threads may read and write; what they see of each other is what plain loads and stores see.
 public final class Ram implements WritableMemory, AutoCloseable {
     private static final long SLAB = 1L << 20;
 
@@ -34,7 +38,7 @@ public final class Ram implements WritableMemory, AutoCloseable {
     /// Regions rounded out to pages and joined where they meet, ascending.
     private final Region[] regions;
 
-    private final Map<Long, Long> devices = new HashMap<>();
+    private final Map<Long, Long> devices = new ConcurrentHashMap<>();
     private final long zeroPage;
     private long slab;
     private long slabLeft;
@@ -123,31 +127,46 @@ public final class Ram implements WritableMemory, AutoCloseable {
     long place(long address) {
         long inPage = address & pageMask;
         Region region = region(address);
-        if (region == null) {
-            if (devices.size() >= DEVICE_PAGES && !devices.containsKey(address >>> pageShift)) {
-                throw new IllegalStateException("more than " + DEVICE_PAGES + " pages touched outside of memory");
-            }
-            return devices.computeIfAbsent(address >>> pageShift, _ -> frame()) + inPage;
+        if (region != null) {
+            long page = (address - region.start) >>> pageShift;
+            long[] leaf = region.directory[(int) (page >>> LEAF_SHIFT)];
+            long frame = leaf == null ? 0 : leaf[(int) page & ((1 << LEAF_SHIFT) - 1)];
+            return (frame == 0 ? framed(region, page) : frame) + inPage;
         }
-        long page = (address - region.start) >>> pageShift;
+        Long device = devices.get(address >>> pageShift);
+        return (device == null ? framed(address >>> pageShift) : device) + inPage;
+    }
+
+    /// The first to touch a page gives it its frame, which others find zeroed whenever they find it.
+    private synchronized long framed(Region region, long page) {
         int slot = (int) (page >>> LEAF_SHIFT);
         long[] leaf = region.directory[slot];
         if (leaf == null) {
             leaf = new long[1 << LEAF_SHIFT];
+            VarHandle.releaseFence();
             region.directory[slot] = leaf;
         }
         int index = (int) page & ((1 << LEAF_SHIFT) - 1);
         if (leaf[index] == 0) {
-            leaf[index] = frame();
+            long frame = frame();
+            VarHandle.releaseFence();
+            leaf[index] = frame;
         }
-        return leaf[index] + inPage;
+        return leaf[index];
+    }
+
+    private synchronized long framed(long devicePage) {
+        if (devices.size() >= DEVICE_PAGES && !devices.containsKey(devicePage)) {
+            throw new IllegalStateException("more than " + DEVICE_PAGES + " pages touched outside of memory");
+        }
+        return devices.computeIfAbsent(devicePage, _ -> frame());
     }
 
     /// Raw load, no translation. An access may cross the end of a page.
     public long get(long address) {
         long offset = offset(address, Long.BYTES);
         if (offset != ABSENT) {
-            return bytes.get(LE64, offset);
+            return bytes.get(PhysicalMemory.LE64, offset);
         }
         long value = 0;
         for (int i = 0; i < Long.BYTES; i++) {
@@ -164,7 +183,7 @@ public final class Ram implements WritableMemory, AutoCloseable {
     /// Raw store, no translation. An access may cross the end of a page.
     public void set(long address, long value) {
         if ((address & pageMask) + Long.BYTES <= pageMask + 1) {
-            bytes.set(LE64, place(address), value);
+            bytes.set(PhysicalMemory.LE64, place(address), value);
             return;
         }
         for (int i = 0; i < Long.BYTES; i++) {

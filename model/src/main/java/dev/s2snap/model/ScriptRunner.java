@@ -583,13 +583,14 @@ public final class ScriptRunner implements AutoCloseable {
             print("DEAD");
             return false;
         }
-        Integer error = machine.atEl2(() -> table.leaf(address));
-        if (error == null) {
+        PageTable.Leaf leaf = machine.atEl2(() -> table.leaf(address));
+        if (leaf == null) {
             announce(machine);
             return false;
         }
-        print(name + " ret=" + error + " pte=" + hex(error == 0 ? table.leafDescriptor : 0) + " level="
-                + (error == 0 ? table.leafLevel : 0));
+        boolean found = leaf.error == 0;
+        print(name + " ret=" + leaf.error + " pte=" + hex(found ? leaf.descriptor : 0) + " level="
+                + (found ? leaf.level : 0));
         return true;
     }
 

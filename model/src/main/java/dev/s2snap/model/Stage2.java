@@ -504,6 +504,10 @@ final class Stage2 {
     // TLB.
 
     private void flushIpa(long ipa, int level) {
+        Cpus cpus = table.cpus;
+        if (cpus != null) {
+            cpus.invalidateHost(ipa, level);
+        }
         Recorder recorder = table.recorder;
         if (recorder != null) {
             recorder.tlbiIpa(table.vmid, ipa, level);
@@ -512,6 +516,12 @@ final class Stage2 {
 
     /// `kvm_tlb_flush_vmid_range`: 2^21 pages at a time, or everything where the CPU has no range operations.
     private void flushRange(long address, long size) {
+        Cpus cpus = table.cpus;
+        if (cpus != null && traits.rangeTlbi) {
+            cpus.invalidateHostRange(address, size);
+        } else if (cpus != null) {
+            cpus.invalidateHost();
+        }
         Recorder recorder = table.recorder;
         if (recorder == null) {
             return;

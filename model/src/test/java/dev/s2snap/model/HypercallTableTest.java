@@ -344,14 +344,14 @@ class HypercallTableTest {
             assertThat(first)
                     .isBetween(model.addresses().ioBase(), model.addresses().vmemmapBase());
             PageTable table = model.el2().hyp.table();
-            assertThat(table.leaf(first)).isZero();
+            assertThat(table.leaf(first).error).isZero();
             // Device-nGnRE is attribute 4; RW at EL2 is AP 1; execute-never.
-            assertThat(table.leafDescriptor)
+            assertThat(table.leaf(first).descriptor)
                     .isEqualTo(0x0900_0000L | 1L << 54 | 1 << 10 | 3 << 8 | 1 << 6 | 4 << 2 | 3);
-            assertThat(table.leaf(second + 0x2000)).isZero();
-            assertThat(table.leafDescriptor).isEqualTo(PAGE + 0x2000 | 1 << 10 | 3 << 8 | 3 << 6 | 3);
-            assertThat(table.leaf(second + 0x3000)).isZero();
-            assertThat(table.leafDescriptor & 1).isZero();
+            assertThat(table.leaf(second + 0x2000).error).isZero();
+            assertThat(table.leaf(second + 0x2000).descriptor).isEqualTo(PAGE + 0x2000 | 1 << 10 | 3 << 8 | 3 << 6 | 3);
+            assertThat(table.leaf(second + 0x3000).error).isZero();
+            assertThat(table.leaf(second + 0x3000).descriptor & 1).isZero();
         }
     }
 

@@ -186,7 +186,7 @@ class PkvmModelTest {
 
     @Test
     void aLockTakenTwiceIsABugOfTheModel() {
-        HypLock lock = new HypLock("host");
+        HypLock lock = new HypLock("host", HypLock.Rank.HOST, new Cpus(1));
         lock.lock();
         assertThatThrownBy(lock::lock)
                 .isInstanceOf(IllegalStateException.class)

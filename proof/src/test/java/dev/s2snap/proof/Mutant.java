@@ -51,8 +51,8 @@ record Mutant(String defect, String what, String file, String line, String inste
                     "D-04",
                     "only the first page of a range must be memory",
                     "MemoryMap.java",
-                    "        return isAllowedMemory(start) && inRange(end - 1);",
-                    "return isAllowedMemory(start);",
+                    "        return region >= 0 && !nomap[region] && contains(region, end - 1);",
+                    "return region >= 0 && !nomap[region];",
                     "end-of-memory",
                     "D-06"),
             new Mutant(
