@@ -38,11 +38,11 @@ final class Diagnosis {
             ids.add(broken(request, stores, world));
         }
         for (Finding finding : findings) {
-            if (finding.kind() == Finding.Kind.LEAK) {
-                ids.add(finding.said().contains("in use") ? "D-11" : "D-10");
-            }
-            if (finding.kind() == Finding.Kind.ANSWER && finding.said().contains("room for")) {
-                ids.add("D-05");
+            switch (finding.kind()) {
+                case LEAK -> ids.add("D-10");
+                case LIVE_TABLE -> ids.add("D-11");
+                case ROOM -> ids.add("D-05");
+                default -> {}
             }
         }
         Finding first = findings.getFirst();

@@ -27,8 +27,12 @@ record Finding(Kind kind, long page, String said, String seen, List<String> evid
         STORE("store to memory that was not lent"),
         /// The copy is not the table as it was under the lock.
         COPY("the copy"),
-        /// The struct or a buffer tells the host what it must not know.
+        /// The call made a copy for which there is no room, or refused one for which there is.
+        ROOM("room for the copy"),
+        /// The struct tells the host what it must not know.
         LEAK("leak"),
+        /// A buffer that the host reads points to a table that is in use.
+        LIVE_TABLE("pointer to a table in use"),
         /// A rule of the catalogue, the second judge.
         RULE("broken rule"),
         /// The state kept step by step is not the one that all tables together say.

@@ -296,7 +296,7 @@ final class Trial implements AutoCloseable {
                 long tables = scene.tablePages();
                 if (tables > expected.room()) {
                     findings.add(new Finding(
-                            Finding.Kind.ANSWER,
+                            Finding.Kind.ROOM,
                             -1,
                             "there is room for " + expected.room() + " tables: -ENOMEM",
                             "a copy of " + tables + " tables",
@@ -305,7 +305,7 @@ final class Trial implements AutoCloseable {
                 }
                 copy(op, expected, tables, findings);
                 if (pgd != world.address(expected.root())) {
-                    leak(op, address, "pgtable.pgd is the root's address", pgd, findings);
+                    leak(op, Finding.Kind.LEAK, address, "pgtable.pgd is the root's address", pgd, findings);
                 }
             }
         } else {
@@ -313,14 +313,14 @@ final class Trial implements AutoCloseable {
                 enoughRoom(op, expected, findings);
             }
             if (pgd != 0 && pgd != pgdBefore) {
-                leak(op, address, "a call that fails tells no address", pgd, findings);
+                leak(op, Finding.Kind.LEAK, address, "a call that fails tells no address", pgd, findings);
             }
             if (answer == Errno.ENOMEM) {
                 liveTables(op, findings);
             }
         }
         if (operations != 0) {
-            leak(op, address, "pgtable.mm_ops is 0", operations, findings);
+            leak(op, Finding.Kind.LEAK, address, "pgtable.mm_ops is 0", operations, findings);
         }
     }
 
@@ -328,7 +328,7 @@ final class Trial implements AutoCloseable {
         long tables = scene.tablePages();
         if (tables <= expected.room() && !world.poolsHeld) {
             findings.add(new Finding(
-                    Finding.Kind.ANSWER,
+                    Finding.Kind.ROOM,
                     -1,
                     "there is room for " + expected.room() + " tables, and there are " + tables + ": 0",
                     "-ENOMEM",
@@ -359,14 +359,9 @@ final class Trial implements AutoCloseable {
         }
     }
 
-    private void leak(Op op, long address, String said, long value, List<Finding> findings) {
+    private void leak(Op op, Finding.Kind kind, long address, String said, long value, List<Finding> findings) {
         findings.add(new Finding(
-                Finding.Kind.LEAK,
-                address,
-                said,
-                "the host reads 0x" + Long.toHexString(value),
-                List.of(),
-                op.toString()));
+                kind, address, said, "the host reads 0x" + Long.toHexString(value), List.of(), op.toString()));
     }
 
     /// Pointers to tables that are in use, in pages that the call filled and the host can read now.
@@ -381,7 +376,7 @@ final class Trial implements AutoCloseable {
             for (long at = page; at < page + shape.granule(); at += Long.BYTES) {
                 long word = ram.get(at);
                 if (Descriptor.table(word, shape.startLevel()) && sight.isTable(shape.tableAddress(word))) {
-                    leak(op, page, "a call that fails shows no table in use", word, findings);
+                    leak(op, Finding.Kind.LIVE_TABLE, page, "a call that fails shows none", word, findings);
                     return;
                 }
             }
