@@ -274,7 +274,8 @@ public final class PkvmModel implements Machine, AutoCloseable {
 
     private Access.@Nullable Done translateAndAccess(Cpu cpu, long address, boolean write, long value) {
         long output = hostTranslate(cpu, address, write);
-        if (output == -1) {
+        // Not aligned, it is no single access (Arm ARM, B2.2.1): across the end of a page both pages have to allow it.
+        if (output == -1 || (crosses(address) && hostTranslate(cpu, lastByte(address), write) == -1)) {
             return null;
         }
         if (write) {
@@ -282,6 +283,20 @@ public final class PkvmModel implements Machine, AutoCloseable {
             return new Access.Done(value);
         }
         return new Access.Done(ram.get(output));
+    }
+
+    private static long lastByte(long address) {
+        return address + Long.BYTES - 1;
+    }
+
+    private boolean crosses(long address) {
+        return ((address ^ lastByte(address)) & -config.pageSize()) != 0;
+    }
+
+    /// Where the fault of an access is: in its first page, unless only the second one is the reason.
+    private long faulting(Cpu cpu, long address, boolean write) {
+        boolean second = crosses(address) && hostTranslate(cpu, address, write) != -1;
+        return second ? lastByte(address) & -config.pageSize() : address;
     }
 
     /// Result of an access of the host.
@@ -327,7 +342,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
 
     private Access access(Cpu cpu, long address, boolean write, long value) {
         // On one CPU what was mapped stays mapped; others can take a table away again before the access.
-        int faults = cpus.parallel() ? PARALLEL_FAULTS : FAULTS;
+        int faults = cpus.parallel() ? PARALLEL_FAULTS : crosses(address) ? 2 * FAULTS : FAULTS;
         for (int fault = 0; fault <= faults; fault++) {
             Access done = attempt(cpu, address, write, value);
             if (done != null) {
@@ -335,8 +350,9 @@ public final class PkvmModel implements Machine, AutoCloseable {
             }
             if (fault < faults) {
                 int[] result = new int[1];
+                long faulting = faulting(cpu, address, write);
                 Boolean handled = atEl2(() -> {
-                    result[0] = el2.memProtect.fault(address);
+                    result[0] = el2.memProtect.fault(faulting);
                     MemProtect.requireHandled(result[0]);
                     return true;
                 });

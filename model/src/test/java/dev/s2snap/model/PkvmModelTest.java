@@ -47,6 +47,31 @@ class PkvmModelTest {
 
     /// A valid entry without the permission: the handler finds nothing to do, again and again.
     @Test
+    void anAccessAcrossTheEndOfAPageFaultsInBoth() {
+        try (PkvmModel model = small()) {
+            assertThat(model.write(0x4123_4ffcL, 0x1122334455667788L))
+                    .isEqualTo(new PkvmModel.Access.Done(0x1122334455667788L));
+            assertThat(model.read(0x4123_4ffcL)).isEqualTo(new PkvmModel.Access.Done(0x1122334455667788L));
+            assertThat(model.read(0x4123_5000L)).isEqualTo(new PkvmModel.Access.Done(0x11223344L));
+        }
+    }
+
+    @Test
+    void anAccessThatBeginsInItsOwnPageAndEndsInTheHypervisorsIsAPanic() {
+        for (boolean write : new boolean[] {false, true}) {
+            try (PkvmModel model = small()) {
+                assertThat(model.primitives().donateHyp(0x4_1235L, 1)).isZero();
+                long across = 0x4123_4ffcL;
+                assertThat(write ? model.write(across, -1) : model.read(across))
+                        .isEqualTo(new PkvmModel.Access.Refused(Errno.EPERM));
+                assertThat(model.panic()).isNotNull();
+                assertThat(model.ram().get(0x4123_5000L)).isZero();
+                assertThat(model.ram().get(0x4123_4ff8L)).isZero();
+            }
+        }
+    }
+
+    @Test
     void anAccessThatIsNeverAllowedIsALivelock() {
         try (PkvmModel model = small()) {
             assertThat(model.write(0x4123_4000L, 1)).isInstanceOf(PkvmModel.Access.Done.class);

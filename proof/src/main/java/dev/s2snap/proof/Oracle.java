@@ -151,10 +151,14 @@ final class Oracle {
         }
     }
 
-    /// A load or store of the host faults the page in and is done, or it is the end.
+    /// A load or store of the host faults its pages in and is done, or it is the end.
     private void access(long address) {
         int number = world.number(address);
-        boolean reachable = address >= 0 && address < scene.inputSize() && world.accessible(number);
+        long last = address + Long.BYTES - 1;
+        boolean reachable = address >= 0
+                && last < scene.inputSize()
+                && world.accessible(number)
+                && world.accessible(world.number(last));
         expected.answers(reachable ? 0 : Expectation.PANIC).maps(reachable ? number : -1);
     }
 

@@ -136,6 +136,15 @@ class TrialTest {
     }
 
     @Test
+    void itPredictsAnAccessAcrossTheEndOfAPage() {
+        assertThat(step(Op.Kind.WRITE, PAGE - 4, 5)).isEmpty();
+        assertThat(trial.answer()).isZero();
+        assertThat(step(Op.Kind.DONATE, FRAME, 1)).isEmpty();
+        assertThat(step(Op.Kind.WRITE, PAGE - 4, 6)).isEmpty();
+        assertThat(trial.over()).isTrue();
+    }
+
+    @Test
     void itPredictsCountsThatWrap() {
         assertThat(step(Op.Kind.DONATE, FRAME, 1L << 52)).isEmpty();
         assertThat(trial.answer()).isZero();
