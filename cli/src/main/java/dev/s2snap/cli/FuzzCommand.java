@@ -58,7 +58,7 @@ final class FuzzCommand implements Callable<Integer> {
     @Option(
             names = "--calls",
             paramLabel = "NUMBER",
-            description = "Ends the campaign after so many steps, whatever the time.")
+            description = "Ends the campaign after so many steps; with --time, whatever comes first.")
     private long calls;
 
     @Option(

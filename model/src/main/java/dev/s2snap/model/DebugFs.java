@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
 /// What a file needs is taken when it is opened and given back when it is released, on every path: D-25, where the
 /// posted files leak on release. Each open file has a record of its own and none is taken for another (D-27, D-33).
 ///
-/// Not thread-safe, as the machine is not.
+/// Not thread-safe: no files while programs run on several CPUs.
 public final class DebugFs {
     public static final String ROOT = "kvm";
 

@@ -169,7 +169,7 @@ final class Oracle {
         long address = frame << world.shift;
         long size = pages << world.shift;
         long end = address + size;
-        // Unsigned, and the end of the table is no error (SPEC 2.2).
+        // Unsigned, and the end of the table is no error (kvm_pgtable_walk of 6.12).
         if (Long.compareUnsigned(address, scene.inputSize()) > 0 || Long.compareUnsigned(end, scene.inputSize()) > 0) {
             expected.answers(Errno.ERANGE);
             return REFUSED;
@@ -328,7 +328,7 @@ final class Oracle {
 
     private void hypercall(Op op) {
         long number = (op.argument(1) & ~SVE_HINT) - BASE;
-        // Up to 7 they belong to initialisation, and behind 28 there are none (SPEC 5.1).
+        // Up to 7 they belong to initialisation, and behind 28 there are none (the table of 6.7).
         if (Long.compareUnsigned(number, 8) < 0 || Long.compareUnsigned(number, 28) > 0) {
             expected.answers(NOT_SUPPORTED);
             return;

@@ -29,7 +29,7 @@ import org.jspecify.annotations.Nullable;
 /// Of the tables outside of memory it looks at the form only: nobody owns what is there.
 final class Sight {
     /// Leaf attributes of the host's own memory, less address and software bits: normal, read-write, inner shareable,
-    /// accessed (SPEC 1.4).
+    /// accessed (D8.3.2, as KVM of 6.12 sets them).
     private static final long MEMORY = 0x4fc;
 
     private static final long SHAREABLE = 3 << 8;
@@ -102,7 +102,7 @@ final class Sight {
         hypRoot = hyp.root();
         linear = map.hypVa(world.base);
         hostBits = MEMORY | (hostShape.lpa2() ? 0 : SHAREABLE);
-        // RW: normal, accessed, never executed; AP[1] is set where there is one exception level (SPEC 1.6).
+        // RW: normal, accessed, never executed; AP[1] is set where there is one exception level (D8.4.1).
         hypBits = XN
                 | 0x403
                 | (hypShape.lpa2() ? 0 : SHAREABLE)
@@ -617,7 +617,7 @@ final class Sight {
         }
     }
 
-    /// Fixmap slots hold a reference without an entry, from the start (SPEC 2.6).
+    /// Fixmap slots hold a reference without an entry, from the start (hyp_fixmap of 6.12).
     private int tableExtra(int page) {
         return table[page] >= 16 ? (short) extra[page] : 0;
     }

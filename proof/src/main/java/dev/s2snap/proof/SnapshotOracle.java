@@ -6,7 +6,8 @@ import dev.s2snap.model.Errno;
 import dev.s2snap.model.SnapshotStruct;
 import dev.s2snap.proof.Diagnosis.Refusal;
 
-/// What the snapshot call must answer: the steps of DEFECTS section 7, in their order. Ownership is the same before and
+/// What the snapshot call must answer: the rules of docs/snapshot-call.md, in their order. Ownership is the same before
+/// and
 /// after, whatever it answers; what it may store to is what it takes.
 final class SnapshotOracle {
     private final World world;
@@ -36,7 +37,7 @@ final class SnapshotOracle {
         demand = tables + 16 + worstCase((1L << 30) >>> world.shift);
     }
 
-    /// Table pages of five levels for so many pages (SPEC 4.2, 6.8 and later).
+    /// Table pages of five levels for so many pages (host_s2_pgtable_pages, 6.8 and later).
     private long worstCase(long pages) {
         long entries = 1L << (world.shift - 3);
         long sum = 0;
