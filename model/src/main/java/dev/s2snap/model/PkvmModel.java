@@ -41,6 +41,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
     private final Cpus cpus;
     private SnapshotCall.@Nullable Observer observer;
     private boolean logged;
+    private @Nullable HostWatch watch;
 
     /// A machine that is switched on, with nothing at EL2.
     ///
@@ -127,8 +128,9 @@ public final class PkvmModel implements Machine, AutoCloseable {
     ///
     /// @throws IllegalArgumentException if there are more programs than CPUs
     public void run(Program... programs) {
-        if (logged) {
-            throw new IllegalStateException("a write log is kept for one thread only; take it off before programs run");
+        if (logged || watch != null) {
+            throw new IllegalStateException(
+                    "a write log and a watch are kept for one thread only; take them off before programs run");
         }
         cpus.run(List.of(programs));
     }
@@ -152,6 +154,11 @@ public final class PkvmModel implements Machine, AutoCloseable {
     public void writeLog(@Nullable WriteLog log) {
         logged = log != null;
         el2.memory.log(log);
+    }
+
+    /// Sees what the host does; null for nobody. As a write log, it is refused by [#run].
+    public void hostWatch(@Nullable HostWatch value) {
+        watch = value;
     }
 
     /// Memory protection, without hypercalls.
@@ -222,9 +229,14 @@ public final class PkvmModel implements Machine, AutoCloseable {
     ///
     /// @return false if the hypervisor panicked
     public boolean hvc(Cpu cpu) {
+        HostWatch seer = watch;
+        if (seer != null) {
+            seer.calls(cpu);
+        }
         Cpu before = cpus.enter(cpu);
+        boolean alive;
         try {
-            return atEl2(() -> {
+            alive = atEl2(() -> {
                         hypercalls.dispatch(cpu);
                         return true;
                     })
@@ -232,6 +244,10 @@ public final class PkvmModel implements Machine, AutoCloseable {
         } finally {
             cpus.leave(before);
         }
+        if (seer != null) {
+            seer.called(cpu, alive);
+        }
+        return alive;
     }
 
     // The host's accesses. Until a CPU's stage 2 is on, they go straight to memory.
@@ -341,6 +357,21 @@ public final class PkvmModel implements Machine, AutoCloseable {
     }
 
     private Access access(Cpu cpu, long address, boolean write, long value) {
+        HostWatch seer = watch;
+        if (seer == null) {
+            return attempts(cpu, address, write, value);
+        }
+        if (write) {
+            seer.writes(address, value);
+        } else {
+            seer.reads(address);
+        }
+        Access done = attempts(cpu, address, write, value);
+        seer.accessed(done);
+        return done;
+    }
+
+    private Access attempts(Cpu cpu, long address, boolean write, long value) {
         // On one CPU what was mapped stays mapped; others can take a table away again before the access.
         int faults = cpus.parallel() ? PARALLEL_FAULTS : crosses(address) ? 2 * FAULTS : FAULTS;
         for (int fault = 0; fault <= faults; fault++) {

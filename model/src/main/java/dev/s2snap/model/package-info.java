@@ -7,6 +7,7 @@
 ///   [dev.s2snap.pkvm.Machine].
 /// - [Ram], [El2Memory]: physical memory, and how EL2 sees it through its own stage 1 and TLB.
 /// - [Cpus], [El2Tlb], [HostTlb], [HypLock]: CPUs as threads, what each remembers, and what keeps them apart.
+/// - [WriteLog], [HostWatch], [Recorder]: who wants to see what happens.
 /// - [AddressMap], [MemoryMap]: EL2's address maps, and the regions of memory.
 /// - [Vmemmap], [HypPool], [EarlyAllocator]: struct hyp_page, the buddy allocator, the boot-time one.
 /// - [PageTable], [Stage2], [HypStage1]: the generic walker, and the operations on the two kinds of tables.

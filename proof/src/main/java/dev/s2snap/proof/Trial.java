@@ -2,6 +2,7 @@ package dev.s2snap.proof;
 
 import dev.s2snap.model.Cpu;
 import dev.s2snap.model.Errno;
+import dev.s2snap.model.HostWatch;
 import dev.s2snap.model.HypPanic;
 import dev.s2snap.model.ModelConfig;
 import dev.s2snap.model.PkvmModel;
@@ -16,6 +17,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /// One machine from power-on, and the oracle beside it: each step is predicted, made, and compared.
 final class Trial implements AutoCloseable {
@@ -37,6 +39,7 @@ final class Trial implements AutoCloseable {
     private long answer;
     private long transitions;
     private boolean snapshot;
+    private long pgdBefore;
 
     Trial(ModelConfig config) {
         model = new PkvmModel(config);
@@ -101,14 +104,100 @@ final class Trial implements AutoCloseable {
     ///
     /// @return what the oracle did not predict
     List<Finding> step(Op op) {
+        Expectation expected = predict(op);
+        return judge(op, expected, execute(op));
+    }
+
+    /// Lets the machine's own kernel do something: each of its calls and accesses is a step, predicted and judged. It
+    /// is not stopped by a finding, but what it does behind one is not judged any more.
+    ///
+    /// @param action ends by itself, or with the exception of a kernel that cannot go on
+    void kernel(Runnable action, Steps steps) {
+        model.hostWatch(new Kernel(steps));
+        try {
+            action.run();
+        } finally {
+            model.hostWatch(null);
+        }
+    }
+
+    /// Is told of the steps of [#kernel].
+    interface Steps {
+        /// A step that is going to be made.
+        void begins(Op op);
+
+        /// It was made.
+        void ended(List<Finding> findings);
+    }
+
+    private final class Kernel implements HostWatch {
+        private final Steps steps;
+        private @Nullable Op op;
+        private @Nullable Expectation expected;
+
+        Kernel(Steps steps) {
+            this.steps = steps;
+        }
+
+        @Override
+        public void calls(Cpu cpu) {
+            begins(Op.hvc(cpu.id(), cpu.x(0), cpu.x(1), cpu.x(2), cpu.x(3)));
+        }
+
+        @Override
+        public void reads(long address) {
+            begins(new Op(Op.Kind.READ, address));
+        }
+
+        @Override
+        public void writes(long address, long value) {
+            begins(new Op(Op.Kind.WRITE, address, value));
+        }
+
+        private void begins(Op next) {
+            if (!over) {
+                op = next;
+                steps.begins(next);
+                expected = predict(next);
+            }
+        }
+
+        @Override
+        public void called(Cpu cpu, boolean alive) {
+            ended(answer(cpu, alive));
+        }
+
+        @Override
+        public void accessed(Access access) {
+            ended(outcome(access));
+        }
+
+        private void ended(long answer) {
+            Op made = op;
+            Expectation prediction = expected;
+            if (made != null && prediction != null) {
+                op = null;
+                steps.ended(judge(made, prediction, answer));
+            }
+        }
+    }
+
+    /// What the oracle says of a step that is going to be made.
+    private Expectation predict(Op op) {
         Expectation expected = oracle.of(op);
         int struct = expected.snapshot();
-        long pgdBefore = struct < 0 ? 0 : ram.get(world.address(struct) + SnapshotStruct.PGD);
+        pgdBefore = struct < 0 ? 0 : ram.get(world.address(struct) + SnapshotStruct.PGD);
         if (expected.room() >= 0) {
             copies.expect(world.address(expected.root()));
         }
         log.clear();
-        answer = execute(op);
+        return expected;
+    }
+
+    /// What of a step the oracle did not predict.
+    private List<Finding> judge(Op op, Expectation expected, long made) {
+        answer = made;
+        int struct = expected.snapshot();
         transitions = expected.transitions();
         snapshot = op.kind() == Op.Kind.HVC && (op.argument(1) & ~(1L << 16)) == SNAPSHOT;
         List<Finding> findings = new ArrayList<>();
@@ -140,7 +229,7 @@ final class Trial implements AutoCloseable {
         world.poolsHeld |= op.kind() == Op.Kind.TAKE_HOST_POOL || op.kind() == Op.Kind.TAKE_HYP_POOL;
         findings.addAll(sight.compare(expected, op));
         if (struct >= 0 && model.panic() == null) {
-            snapshot(op, expected, struct, pgdBefore, findings);
+            snapshot(op, expected, struct, findings);
         }
         // Another errno, and all is as it was: that is no reason to stop.
         boolean errnoOnly = findings.size() == 1
@@ -254,10 +343,11 @@ final class Trial implements AutoCloseable {
         for (int i = 1; i < op.size(); i++) {
             cpu.x(i - 1, op.argument(i));
         }
-        if (!model.hvc(cpu)) {
-            return Expectation.PANIC;
-        }
-        return cpu.x(0) == 0 ? cpu.x(1) : Oracle.NOT_SUPPORTED;
+        return answer(cpu, model.hvc(cpu));
+    }
+
+    private static long answer(Cpu cpu, boolean alive) {
+        return !alive ? Expectation.PANIC : cpu.x(0) == 0 ? cpu.x(1) : Oracle.NOT_SUPPORTED;
     }
 
     private long list(Op op) {
@@ -288,7 +378,7 @@ final class Trial implements AutoCloseable {
 
     // What a snapshot leaves behind.
 
-    private void snapshot(Op op, Expectation expected, int struct, long pgdBefore, List<Finding> findings) {
+    private void snapshot(Op op, Expectation expected, int struct, List<Finding> findings) {
         long address = world.address(struct);
         long pgd = ram.get(address + SnapshotStruct.PGD);
         long operations = ram.get(address + SnapshotStruct.MM_OPS);
