@@ -8,18 +8,25 @@ import java.util.Map;
 /// are invalidated. A larger TLB than any machine has, which never forgets by itself: the worst that software has to
 /// live with (D8.16).
 final class HostTlb {
-    private record Span(int level, long first) {}
+    /// By [#span].
+    private final Map<Long, Long> leaves = new HashMap<>();
 
-    private final Map<Span, Long> leaves = new HashMap<>();
     private final TableGeometry geometry;
 
     HostTlb(TableGeometry geometry) {
         this.geometry = geometry;
     }
 
-    private Span span(long ipa, int level) {
-        return new Span(level, ipa & -geometry.entrySize(level));
+    /// What a leaf of a level maps: its first address, and the level in bits that no first address has.
+    private long span(long ipa, int level) {
+        return ipa & -geometry.entrySize(level) | (level - TableGeometry.FIRST_LEVEL);
     }
+
+    private static int level(long span) {
+        return (int) (span & LEVEL_BITS) + TableGeometry.FIRST_LEVEL;
+    }
+
+    private static final long LEVEL_BITS = 7;
 
     void put(long ipa, int level, long descriptor) {
         leaves.put(span(ipa, level), descriptor);
@@ -48,7 +55,10 @@ final class HostTlb {
     }
 
     void removeRange(long ipa, long size) {
-        leaves.keySet().removeIf(span -> span.first < ipa + size && ipa < span.first + geometry.entrySize(span.level));
+        leaves.keySet().removeIf(span -> {
+            long first = span & ~LEVEL_BITS;
+            return first < ipa + size && ipa < first + geometry.entrySize(level(span));
+        });
     }
 
     void clear() {

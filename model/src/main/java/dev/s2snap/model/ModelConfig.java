@@ -93,16 +93,22 @@ public final class ModelConfig {
             base += each + GAP;
         }
         config.addRegion(base, ram - each * (regions - 1), 0);
-        long size = CarveoutSizes.of(config.regions, pageShift).total() << pageShift;
-        config.carveout = config.regions.getLast().end() - size & -BLOCK;
-        if (config.carveout < config.regions.getLast().base()) {
-            config.carveout = config.regions.getLast().end() - size & -page;
-        }
+        config.placeCarveout();
         config.sections(start);
         long span = config.regions.getLast().end() - start;
         int usual = pageShift == 12 ? 39 : pageShift == 14 ? 36 : 42;
         config.vaBits = span <= 1L << (usual - 1) ? usual : 48;
         return config;
+    }
+
+    /// Puts the hypervisor's memory at the end of the last region.
+    private void placeCarveout() {
+        MemoryRegion last = regions.getLast();
+        long size = carveoutDemand();
+        carveout = last.end() - size & -BLOCK;
+        if (carveout < last.base()) {
+            carveout = last.end() - size & -pageSize();
+        }
     }
 
     /// The smallest and the largest machine.
@@ -173,6 +179,95 @@ public final class ModelConfig {
         }
         cpus = value;
         return this;
+    }
+
+    /// What a machine may have or not.
+    public enum Feature {
+        /// EL2's build option for development: second checks, and the snapshot call.
+        DEBUG,
+        /// TLB maintenance by ranges, FEAT_TLBIRANGE.
+        TLB_RANGE,
+        /// Forced write-back, FEAT_S2FWB.
+        FWB,
+        /// VMIDs of 16 bits.
+        VMID16,
+        /// EL2 uses the EL2&0 regime (VHE).
+        HVHE
+    }
+
+    /// Gives the machine a feature, or takes it away.
+    public ModelConfig with(Feature feature, boolean present) {
+        switch (feature) {
+            case DEBUG -> debug = present;
+            case TLB_RANGE -> tlbRange = present;
+            case FWB -> fwb = present;
+            case VMID16 -> vmid16 = present;
+            case HVHE -> hvhe = present;
+        }
+        return this;
+    }
+
+    public boolean has(Feature feature) {
+        return switch (feature) {
+            case DEBUG -> debug;
+            case TLB_RANGE -> tlbRange;
+            case FWB -> fwb;
+            case VMID16 -> vmid16;
+            case HVHE -> hvhe;
+        };
+    }
+
+    /// Puts a region of memory that the host may not map (NOMAP) between two others. The hypervisor's memory is placed
+    /// anew: it needs more for one more region.
+    ///
+    /// @throws IllegalArgumentException if it is not between two regions, or is one too many
+    public ModelConfig nomap(long base, long size) {
+        int index = 0;
+        while (index < regions.size() && regions.get(index).base() < base) {
+            index++;
+        }
+        if (index == 0 || index == regions.size()) {
+            throw new IllegalArgumentException(
+                    "NOMAP memory at 0x" + Long.toHexString(base) + " is not between two regions");
+        }
+        List<MemoryRegion> behind = new ArrayList<>(regions.subList(index, regions.size()));
+        regions.subList(index, regions.size()).clear();
+        addRegion(base, size, MemoryRegion.NOMAP);
+        behind.forEach(region -> addRegion(region.base(), region.size(), region.flags()));
+        placeCarveout();
+        return this;
+    }
+
+    /// Takes bytes from the end of a region, so that it may end within a page.
+    ///
+    /// @throws IllegalArgumentException if nothing would be left of it
+    public ModelConfig shorten(int region, long bytes) {
+        MemoryRegion whole = regions.get(region);
+        if (bytes < 0 || bytes >= whole.size()) {
+            throw new IllegalArgumentException(
+                    "a region of 0x" + Long.toHexString(whole.size()) + " bytes cannot lose " + bytes);
+        }
+        regions.set(region, new MemoryRegion(whole.base(), whole.size() - bytes, whole.flags()));
+        return this;
+    }
+
+    /// First byte of the memory that the hypervisor gets.
+    public long carveout() {
+        return carveout;
+    }
+
+    /// Bytes that the hypervisor needs there.
+    public long carveoutDemand() {
+        return CarveoutSizes.of(regions, pageShift).total() << pageShift;
+    }
+
+    public int cpus() {
+        return cpus;
+    }
+
+    /// Bits of EL2's addresses.
+    public int hypVaBits() {
+        return hypVaBits;
     }
 
     /// This configuration as lines of the vector language, from `cfg` to `init`.

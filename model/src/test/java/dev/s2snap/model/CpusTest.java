@@ -229,7 +229,8 @@ class CpusTest {
                     .hasMessage("3 programs on 2 CPUs; configure more CPUs");
             model.run(_ -> assertThatThrownBy(() -> model.run(_ -> {})).hasMessage("the CPUs run programs already"));
             model.writeLog(new WriteLog());
-            assertThatThrownBy(() -> model.run(_ -> {})).hasMessageStartingWith("a write log and a watch are kept for one thread");
+            assertThatThrownBy(() -> model.run(_ -> {}))
+                    .hasMessageStartingWith("a write log and a watch are kept for one thread");
             assertThatThrownBy(() -> ModelConfig.small().cpus(5)).hasMessage("a machine has 1 to 4 CPUs, not 5");
         }
     }

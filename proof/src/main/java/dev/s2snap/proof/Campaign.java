@@ -24,6 +24,9 @@ public final class Campaign {
     /// How often the budget is looked at.
     private static final int BUDGET_IN = 16;
 
+    /// With one trial in so many another machine is brought up call by call.
+    private static final int BOOTS_IN = 4;
+
     /// One in so many ideas is a snapshot.
     private static final int SNAPSHOTS_IN = 60;
 
@@ -165,6 +168,12 @@ public final class Campaign {
                     break;
                 }
             }
+            if (!trial.over() && !trial.world().poolsHeld()) {
+                found(trial, trial.crowd(random), steps, known, started, found);
+            }
+            if (random.nextInt(BOOTS_IN) == 0) {
+                boot(random, known, started, found);
+            }
             trial.bugs().forEach(bug -> tally.bugs.merge(bug, 1L, Long::sum));
         }
         return found;
@@ -184,6 +193,15 @@ public final class Campaign {
                             System.nanoTime() - started));
                 }
             }
+        }
+    }
+
+    /// Another machine of the kind, step by step from power-on.
+    private void boot(SplittableRandom random, Set<String> known, long started, List<Found> found) {
+        List<Finding> findings = Boot.of(machine.get(), random);
+        if (!findings.isEmpty() && known.add(Finding.Kind.BOOT.name())) {
+            found.add(new Found(
+                    Finding.Kind.BOOT.name(), "", findings, List.of(), tally.calls, System.nanoTime() - started));
         }
     }
 

@@ -78,7 +78,7 @@ final class Diagnosis {
                                 ? "D-34"
                                 : request.arrayPages == 0 || request.pgdPages == 0
                                         ? "D-02"
-                                        : world.poolsHeld && !stores ? "D-09" : "D-05";
+                                        : world.poolsHeld() && !stores ? "D-09" : "D-05";
         };
     }
 

@@ -21,6 +21,8 @@ record Finding(Kind kind, long page, String said, String seen, List<String> evid
         HOST("the host's table"),
         /// The hypervisor's table.
         HYP("the hypervisor's table"),
+        /// The TLBs were not told of what was taken away.
+        TLB("break before make"),
         /// The number of references to a page.
         COUNT("reference count"),
         /// The hypervisor stored to a page that is neither its own table nor lent to it.
@@ -33,6 +35,10 @@ record Finding(Kind kind, long page, String said, String seen, List<String> evid
         LEAK("leak"),
         /// A buffer that the host reads points to a table that is in use.
         LIVE_TABLE("pointer to a table in use"),
+        /// CPUs that did something at the same time got answers that none of them may get.
+        CROWD("CPUs at the same time"),
+        /// A machine that was brought up call by call is not what it should be.
+        BOOT("the boot"),
         /// A rule of the catalogue, the second judge.
         RULE("broken rule"),
         /// The state kept step by step is not the one that all tables together say.
@@ -42,6 +48,12 @@ record Finding(Kind kind, long page, String said, String seen, List<String> evid
 
         Kind(String words) {
             this.words = words;
+        }
+
+        /// Whether the steps of a script show it again. Threads take turns as they like, and other machines and the
+        /// kernel's own objects are in no script.
+        boolean inScript() {
+            return this != CROWD && this != BOOT;
         }
 
         String words() {

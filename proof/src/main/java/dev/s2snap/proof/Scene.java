@@ -1,5 +1,6 @@
 package dev.s2snap.proof;
 
+import dev.s2snap.model.ModelConfig.Feature;
 import dev.s2snap.model.PkvmModel;
 import dev.s2snap.model.Ram;
 
@@ -21,6 +22,10 @@ final class Scene {
     /// End of the addresses that the host's table translates.
     long inputSize() {
         return inputSize;
+    }
+
+    boolean has(Feature feature) {
+        return model.config().has(feature);
     }
 
     long register(int cpu, int register) {

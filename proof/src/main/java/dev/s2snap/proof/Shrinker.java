@@ -27,6 +27,9 @@ final class Shrinker {
     }
 
     Discovery shrink(Found found) {
+        if (!found.findings().getFirst().kind().inScript()) {
+            return discovery(new Replay(found.steps(), found.findings()), found);
+        }
         id = found.diagnosis();
         gravity = found.gravity();
         ofAll = found.findings().getFirst().call().equals(ALL);
@@ -135,7 +138,9 @@ final class Shrinker {
             finding.evidence().forEach(line -> witness.add("  " + line));
         }
         Finding first = replay.findings.getFirst();
-        if (first.page() != -1) {
+        if (!first.kind().inScript()) {
+            witness.add("no script shows this again; here are the steps of the trial, all of them");
+        } else if (first.page() != -1) {
             script.add("> state 0x"
                     + Long.toHexString(first.page() >>> machine.get().pageShift()));
             script.add("> leaf 0x" + Long.toHexString(first.page()));

@@ -411,7 +411,10 @@ final class Sight {
         } else {
             long type = level == TableGeometry.LAST_LEVEL ? 3 : 1;
             long wanted = hostBits | type | (long) state << STATE_SHIFT;
-            good = (value & ~hostShape.outputMask(level)) == wanted
+            // The part of an edge that is no memory faults in as a device does.
+            boolean asDevice =
+                    world.edge(page) && state == OWNED && (value & ~hostShape.outputMask(level)) == (wanted | XN);
+            good = (asDevice || (value & ~hostShape.outputMask(level)) == wanted)
                     && hostShape.outputAddress(value, level) == (world.address(page) & -hostShape.entrySize(level))
                     && (state == OWNED || level == TableGeometry.LAST_LEVEL);
         }
@@ -562,6 +565,44 @@ final class Sight {
         return page >= 0 && table[page] != 0;
     }
 
+    // Single entries, as they were before the step.
+
+    private int entryPage;
+    private int entryIndex;
+
+    /// Looks for the entry at a physical address. False if it is in no table that the host or EL2 had before the step.
+    boolean entryAt(long address) {
+        int page = world.number(address);
+        if (page < 0 || table[page] == 0) {
+            return false;
+        }
+        entryPage = page;
+        entryIndex = (int) (address & (1L << shift) - 1) >>> 3;
+        return true;
+    }
+
+    /// First input address of the entry that [#entryAt] found.
+    long entryInput() {
+        return input[entryPage] + entryIndex * entrySize();
+    }
+
+    /// Bytes that it stands for.
+    long entrySize() {
+        return shape(tree(table[entryPage])).entrySize(entryLevel());
+    }
+
+    int entryLevel() {
+        return level(table[entryPage]);
+    }
+
+    boolean entryOfHyp() {
+        return tree(table[entryPage]) == Tree.HYP;
+    }
+
+    long pageSize() {
+        return 1L << shift;
+    }
+
     // Counts.
 
     private void count(int page) {
@@ -599,7 +640,7 @@ final class Sight {
         if (world.memory[page] == NO_MEMORY) {
             return;
         }
-        boolean held = world.poolsHeld && model.primitives().inPools(world.address(page)) && table[page] == 0;
+        boolean held = world.poolsHeld() && model.primitives().inPools(world.address(page)) && table[page] == 0;
         if (held || (world.role[page] == World.VM)) {
             // Of a VM's root the pool holds a page, and of its area a vCPU that runs; both are the hypervisor's own.
             return;
@@ -649,6 +690,12 @@ final class Sight {
     }
 
     // Everything.
+
+    /// The same after something whose stores nobody has seen: which pages are tables is learnt anew.
+    List<Finding> afresh(String line) {
+        rebuild();
+        return all(line);
+    }
 
     /// Reads all tables and counts afresh and compares everything; what the steps have missed is a finding.
     List<Finding> all(String line) {

@@ -3,6 +3,7 @@ package dev.s2snap.proof;
 import static dev.s2snap.proof.World.ALLOWED;
 
 import dev.s2snap.model.Errno;
+import dev.s2snap.model.ModelConfig.Feature;
 import dev.s2snap.model.SnapshotStruct;
 import dev.s2snap.proof.Diagnosis.Refusal;
 
@@ -22,18 +23,16 @@ final class SnapshotOracle {
         this.world = world;
         this.scene = scene;
         takenIn = new int[world.pages];
-        long pages = 0;
         long tables = 0;
         for (int from = 0; from < world.pages; ) {
             int to = from;
             while (to < world.pages && world.memory[to] != World.NO_MEMORY && world.region[to] == world.region[from]) {
                 to++;
             }
-            pages += to - from;
-            tables += to == from ? 0 : worstCase(to - from);
+            tables += to == from ? 0 : worstCase(to - from - (world.edge(to - 1) ? 1 : 0));
             from = Math.max(to, from + 1);
         }
-        memory = pages << world.shift;
+        memory = world.bytes;
         demand = tables + 16 + worstCase((1L << 30) >>> world.shift);
     }
 
@@ -66,6 +65,10 @@ final class SnapshotOracle {
     }
 
     void call(Expectation expected, long pointer) {
+        if (!scene.has(Feature.DEBUG)) {
+            expected.answers(Oracle.NOT_SUPPORTED);
+            return;
+        }
         call++;
         asked = new Diagnosis.Request(0, 0, 0, 0, Refusal.BUFFER);
         long struct = scene.physical(pointer);
@@ -96,7 +99,7 @@ final class SnapshotOracle {
             // Only the copy can fail now, if the tables do not fit; how many there are by then is not known here.
             expected.room(request.listPages, request.arrayPages << world.shift >>> 3);
         }
-        if (world.poolsHeld || scene.poolsLow()) {
+        if (world.poolsHeld() || scene.poolsLow()) {
             // It asks before it donates: never the end.
             expected.or(Errno.ENOMEM);
         }
@@ -161,7 +164,7 @@ final class SnapshotOracle {
     private boolean takeAll(Expectation expected, long address, long pages) {
         int first = world.number(address);
         for (int page = first; page < first + pages; page++) {
-            if (!world.free(page) || takenIn[page] == call) {
+            if (!world.free(page) || world.edge(page) || takenIn[page] == call) {
                 return false;
             }
         }
@@ -173,7 +176,7 @@ final class SnapshotOracle {
     }
 
     private boolean take(Expectation expected, int page) {
-        if (page < 0 || !world.free(page) || takenIn[page] == call) {
+        if (page < 0 || !world.free(page) || world.edge(page) || takenIn[page] == call) {
             return false;
         }
         takenIn[page] = call;

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
 
 /// One machine from power-on, and the oracle beside it: each step is predicted, made, and compared.
@@ -28,6 +29,7 @@ final class Trial implements AutoCloseable {
     private final Scene scene;
     private final Oracle oracle;
     private final CopyWatch copies;
+    private final TlbWatch tlbs;
     private final Ram ram;
     private final Set<String> bugs = new HashSet<>();
     private final long owned;
@@ -47,13 +49,17 @@ final class Trial implements AutoCloseable {
         if (error != 0) {
             throw new IllegalArgumentException("this machine does not come up: " + Errno.name(error));
         }
-        world = new World(config.regions(), config.pageShift());
+        // A TLBI that is missing lets the host reach what it gave away.
+        model.keepHostTranslations();
+        world = new World(config.regions(), config.pageShift(), model.cpus());
         sight = new Sight(model, world, log);
         scene = new Scene(model, sight);
         oracle = new Oracle(world, scene);
         copies = new CopyWatch(model);
         ram = (Ram) model.memory();
         model.writeLog(log);
+        tlbs = new TlbWatch(sight);
+        model.recorder(tlbs);
         owned = world.owned();
     }
 
@@ -191,6 +197,7 @@ final class Trial implements AutoCloseable {
             copies.expect(world.address(expected.root()));
         }
         log.clear();
+        tlbs.begin();
         return expected;
     }
 
@@ -226,7 +233,14 @@ final class Trial implements AutoCloseable {
         }
         expected.happened(expected.answer() == Oracle.ANY ? 0 : answer);
         world.apply(expected);
-        world.poolsHeld |= op.kind() == Op.Kind.TAKE_HOST_POOL || op.kind() == Op.Kind.TAKE_HYP_POOL;
+        switch (op.kind()) {
+            case TAKE_HOST_POOL -> world.hostPoolHeld = true;
+            case TAKE_HYP_POOL -> world.hypPoolHeld = true;
+            case GIVE_HOST_POOL -> world.hostPoolHeld = false;
+            case GIVE_HYP_POOL -> world.hypPoolHeld = false;
+            default -> over |= world.edgeGiven();
+        }
+        findings.addAll(tlbs.end(op));
         findings.addAll(sight.compare(expected, op));
         if (struct >= 0 && model.panic() == null) {
             snapshot(op, expected, struct, findings);
@@ -296,6 +310,20 @@ final class Trial implements AutoCloseable {
                     line));
         }
         over |= !findings.isEmpty();
+        return findings;
+    }
+
+    /// Lets all CPUs loose at the same time, which ends the trial.
+    List<Finding> crowd(SplittableRandom random) {
+        snapshot = false;
+        over = true;
+        model.writeLog(null);
+        model.recorder(null);
+        List<Finding> findings = new ArrayList<>(Crowd.of(model, world, random));
+        if (model.panic() == null && findings.isEmpty()) {
+            findings.addAll(sight.afresh("after all CPUs at the same time"));
+            findings.addAll(Judge.judge(model, "after all CPUs at the same time"));
+        }
         return findings;
     }
 
@@ -417,7 +445,7 @@ final class Trial implements AutoCloseable {
 
     private void enoughRoom(Op op, Expectation expected, List<Finding> findings) {
         long tables = scene.tablePages();
-        if (tables <= expected.room() && !world.poolsHeld) {
+        if (tables <= expected.room() && !world.poolsHeld()) {
             findings.add(new Finding(
                     Finding.Kind.ROOM,
                     -1,

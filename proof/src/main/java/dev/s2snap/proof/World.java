@@ -1,6 +1,7 @@
 package dev.s2snap.proof;
 
 import dev.s2snap.pkvm.MemoryRegion;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.TreeMap;
@@ -74,11 +75,23 @@ final class World {
     /// By slot.
     final TreeMap<Integer, Vm> vms = new TreeMap<>();
 
-    /// Pages that were taken out of the pools, so that there is too little.
-    boolean poolsHeld;
+    /// Pages that were taken out of a pool, so that there may be too little.
+    boolean hostPoolHeld;
 
-    World(List<MemoryRegion> regions, int shift) {
+    boolean hypPoolHeld;
+
+    /// Bytes of all regions.
+    final long bytes;
+
+    /// Pages of which only the first bytes are memory.
+    private final List<Integer> edges = new ArrayList<>();
+
+    /// What the vgic's control register of each CPU holds.
+    final int[] vmcr;
+
+    World(List<MemoryRegion> regions, int shift, int cpus) {
         this.shift = shift;
+        vmcr = new int[cpus];
         long page = 1L << shift;
         base = regions.getFirst().base() & -page;
         long span = (regions.getLast().end() + page - 1 - base) >>> shift;
@@ -97,19 +110,50 @@ final class World {
         Arrays.fill(hyp, NOPAGE);
         Arrays.fill(host, NOPAGE);
         byte number = 0;
+        long sum = 0;
         for (MemoryRegion each : regions) {
-            if (((each.base() | each.end()) & page - 1) != 0) {
-                throw new IllegalArgumentException("the oracle knows regions of whole pages only, not "
+            if ((each.base() & page - 1) != 0) {
+                throw new IllegalArgumentException("the oracle knows regions that begin with a page only, not "
                         + Long.toHexString(each.base()) + " to " + Long.toHexString(each.end()));
             }
+            sum += each.size();
             int first = number(each.base());
-            int end = (int) ((each.end() - base) >>> shift);
+            int end = (int) ((each.end() + page - 1 - base) >>> shift);
+            if ((each.end() & page - 1) != 0) {
+                edges.add(end - 1);
+            }
             Arrays.fill(memory, first, end, each.nomap() ? NOMAP : ALLOWED);
             Arrays.fill(region, first, end, number++);
             if (!each.nomap()) {
                 Arrays.fill(host, first, end, OWNED);
             }
         }
+        bytes = sum;
+    }
+
+    /// Whether only the first bytes of the page are memory.
+    boolean edge(int page) {
+        return !edges.isEmpty() && edges.contains(page);
+    }
+
+    /// Pages of which only the first bytes are memory.
+    List<Integer> edges() {
+        return edges;
+    }
+
+    /// Whether such a page is not the host's alone. The base forgets who has it when it recycles the tables of devices,
+    /// because what is behind it is none of memory; no world has what comes then.
+    boolean edgeGiven() {
+        for (int page : edges) {
+            if (memory[page] == ALLOWED && (host[page] != OWNED || hyp[page] != NOPAGE)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    boolean poolsHeld() {
+        return hostPoolHeld || hypPoolHeld;
     }
 
     /// Number of the page at a physical address, or -1 outside.

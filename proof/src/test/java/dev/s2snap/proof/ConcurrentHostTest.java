@@ -60,7 +60,7 @@ class ConcurrentHostTest {
     }
 
     private static World adopted(PkvmModel model) {
-        World world = new World(model.config().regions(), model.config().pageShift());
+        World world = new World(model.config().regions(), model.config().pageShift(), model.cpus());
         assertThat(new Sight(model, world, new WriteLog()).all("adoption")).isEmpty();
         return world;
     }

@@ -59,7 +59,6 @@ class FaultPoolTest {
     private static void refill(Trial trial) {
         Before.step(trial, new Op(Op.Kind.GIVE_HOST_POOL));
         Before.step(trial, new Op(Op.Kind.GIVE_HYP_POOL));
-        trial.world().poolsHeld = false;
     }
 
     /// One machine, whose pools have so many pages left: the call, what it leaves, and that it works with full pools.

@@ -3,17 +3,19 @@ package dev.s2snap.proof;
 import java.io.IOException;
 import java.util.List;
 
-/// One line of the corrected call, made into one that brings a known defect back.
+/// One line of the corrected call, made into one that brings a known defect back; or one of the tables' code, made into
+/// one that forgets a TLB invalidation.
 ///
-/// @param defect its number
+/// @param defect its number, or TLBI
 /// @param what it does, a clause
 /// @param file of the model
 /// @param line as it is, with the blanks in front
 /// @param instead without them
-/// @param steps what kills it: "campaign", or the steps of that name in [MutantHunt]
+/// @param steps what kills it: "campaign", of what machine, or the steps of that name in [MutantHunt]
 /// @param shows what the finding is diagnosed as
 record Mutant(String defect, String what, String file, String line, String instead, String steps, String shows) {
     private static final String CALL = "CorrectedSnapshot.java";
+    private static final String STAGE2 = "Stage2.java";
     private static final String CHECKED = "        int error = checkCounts(request);";
     private static final String COUNT =
             "        return pages != 0 && Long.compareUnsigned(pages, limit >>> pageShift) <= 0;";
@@ -130,10 +132,50 @@ record Mutant(String defect, String what, String file, String line, String inste
                     "                && saneCount(request.pgdPages, Math.min(memory, MAX_BYTES - 1))",
                     "&& saneCount(request.pgdPages, memory)",
                     "2-gibibytes",
-                    "D-34"));
+                    "D-34"),
+            new Mutant(
+                    "TLBI",
+                    "what the host had mapped is given away, and its TLB entry stays",
+                    STAGE2,
+                    "            flushIpa(address, level);",
+                    "table.dsb(\"ish\");",
+                    "campaign",
+                    "TLB"),
+            new Mutant(
+                    "TLBI",
+                    "the hint is for another level than the leaf's",
+                    STAGE2,
+                    "            flushIpa(address, level);",
+                    "flushIpa(address, level == LAST_LEVEL ? level - 1 : level);",
+                    "campaign",
+                    "TLB"),
+            new Mutant(
+                    "TLBI",
+                    "a table that goes is invalidated with the hint of a leaf (B-07)",
+                    STAGE2,
+                    "                flushIpa(at, Recorder.LEVEL_UNKNOWN);",
+                    "flushIpa(at, level);",
+                    "campaign-of-3-regions",
+                    "TLB"),
+            new Mutant(
+                    "TLBI",
+                    "a device that is unmapped stays in the TLB",
+                    STAGE2,
+                    "                flushIpa(at, level);",
+                    "table.dsb(\"ish\");",
+                    "campaign",
+                    "TLB"),
+            new Mutant(
+                    "TLBI",
+                    "EL2 keeps what it gave back in its TLB",
+                    "HypStage1.java",
+                    "        invalidate(address, level, leaf);",
+                    "table.isb();",
+                    "campaign",
+                    "TLB"));
 
     boolean byCampaign() {
-        return steps.equals("campaign");
+        return steps.startsWith("campaign");
     }
 
     /// The model with this mutant in it.
@@ -144,7 +186,7 @@ record Mutant(String defect, String what, String file, String line, String inste
 
     /// Its row in the document, without the last column.
     String row() {
-        return "| " + defect + " | " + what + " | " + (byCampaign() ? "campaign" : "`" + steps + "`") + " | " + shows
+        return "| " + defect + " | " + what + " | " + (byCampaign() ? steps.replace('-', ' ') : "`" + steps + "`") + " | " + shows
                 + " |";
     }
 

@@ -11,7 +11,7 @@ import java.util.stream.Collectors;
 /// Looks for what a mutant does wrong, with a campaign or a few steps of its own. Public, and what it takes and answers
 /// are classes of the JDK, because it is called from another class loader.
 ///
-/// Takes the name of the steps, or "campaign", and what the finding must be diagnosed as, with a blank between
+/// Takes the name of the steps, or of a campaign, and what the finding must be diagnosed as, with a blank between
 /// (nothing:
 /// whatever it is); and the seed and the number of calls after which to give up. Answers with the number of calls and
 /// all diagnoses, with a blank between, or with nothing.
@@ -28,8 +28,8 @@ public final class MutantHunt implements BiFunction<String, long[], String> {
         calls = 0;
         String[] words = what.split(" ", 2);
         wanted = words[1];
-        return words[0].equals("campaign")
-                ? campaign(new SplittableRandom(seedAndCalls[0]), seedAndCalls[1])
+        return words[0].startsWith("campaign")
+                ? campaign(words[0], new SplittableRandom(seedAndCalls[0]), seedAndCalls[1])
                 : steps(words[0]);
     }
 
@@ -43,9 +43,9 @@ public final class MutantHunt implements BiFunction<String, long[], String> {
                 : "";
     }
 
-    private String campaign(SplittableRandom seeds, long limit) {
+    private String campaign(String name, SplittableRandom seeds, long limit) {
         while (calls < limit) {
-            String found = trial(seeds.split(), limit);
+            String found = trial(name, seeds.split(), limit);
             if (!found.isEmpty()) {
                 return found;
             }
@@ -53,8 +53,8 @@ public final class MutantHunt implements BiFunction<String, long[], String> {
         return "";
     }
 
-    private String trial(SplittableRandom random, long limit) {
-        try (Trial trial = new Trial(ModelConfig.small())) {
+    private String trial(String name, SplittableRandom random, long limit) {
+        try (Trial trial = new Trial(machine(name))) {
             long demand = new SnapshotOracle(trial.world(), trial.scene()).demand();
             HostileHost host = new HostileHost(trial.model(), trial.world(), demand, SNAPSHOTS_IN, random);
             for (int step = 1; step <= STEPS && !trial.over() && calls < limit; step++) {
@@ -78,6 +78,7 @@ public final class MutantHunt implements BiFunction<String, long[], String> {
 
     private static ModelConfig machine(String steps) {
         return switch (steps) {
+            case "campaign-of-3-regions" -> ModelConfig.machine(256L << 20, 40, 12, 3);
             case "end-of-memory" -> ModelConfig.machine(129L << 20, 40, 12, 2);
             case "array" -> ModelConfig.machine(1152L << 20, 40, 12, 1);
             case "2-gibibytes" -> ModelConfig.machine(3L << 30, 40, 16, 1);
