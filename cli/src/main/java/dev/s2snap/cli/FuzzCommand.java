@@ -6,6 +6,7 @@ import dev.s2snap.model.ModelConfig;
 import dev.s2snap.model.SnapshotCall;
 import dev.s2snap.proof.Campaign;
 import dev.s2snap.proof.Discovery;
+import dev.s2snap.proof.Machines;
 import java.io.Console;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -20,6 +21,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.LongFunction;
 import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -88,8 +90,8 @@ final class FuzzCommand implements Callable<Integer> {
             paramLabel = "SETTINGS",
             defaultValue = "",
             description =
-                    "The machine, as in model:SETTINGS; for example ram=2G,granule=16K (default: the small machine"
-                            + " of the recorded runs).")
+                    "The machine, as in model:SETTINGS; for example ram=2G,granule=16K; or any: one machine after the"
+                            + " other that the seed makes up (default: the small machine of the recorded runs).")
     private String geometry = "";
 
     @Option(
@@ -109,35 +111,22 @@ final class FuzzCommand implements Callable<Integer> {
             throw new CaptureException(
                     "fuzz: --calls and --time are not negative, and --threads is 1 to 256; see s2snap fuzz --help");
         }
-        Supplier<ModelConfig> machine = ModelSource.machine(geometry, variant);
-        try {
-            Campaign.test(machine.get());
-        } catch (IllegalArgumentException e) {
-            throw new CaptureException("--geometry " + geometry + ": " + e.getMessage(), e);
-        }
-        long started = System.nanoTime();
-        long limit = (seconds == 0 && calls == 0 ? 60 : seconds) * 1_000_000_000L;
-        long each = Math.ceilDiv(calls, threads);
+        LongFunction<Supplier<ModelConfig>> machines = machines();
+        Bounds bounds = new Bounds(
+                System.nanoTime(),
+                (seconds == 0 && calls == 0 ? 60 : seconds) * 1_000_000_000L,
+                Math.ceilDiv(calls, threads));
         Campaign.Tally sum = new Campaign.Tally();
         List<Discovery> found = new ArrayList<>();
         try (ExecutorService pool = Executors.newFixedThreadPool(threads)) {
-            List<Future<Campaign>> running = new ArrayList<>();
+            List<Future<Campaign.Tally>> running = new ArrayList<>();
             for (int i = 0; i < threads; i++) {
-                Campaign campaign = new Campaign(machine, seed + i);
-                Progress progress = new Progress(i == 0 && threads == 1);
-                running.add(pool.submit(() -> {
-                    campaign.run(
-                            tally -> {
-                                long spent = System.nanoTime() - started;
-                                progress.reached(tally, spent);
-                                return (each == 0 || tally.calls() < each) && (limit == 0 || spent < limit);
-                            },
-                            discovery -> report(discovery, found));
-                    return campaign;
-                }));
+                long first = seed + i;
+                Progress progress = new Progress(threads == 1);
+                running.add(pool.submit(() -> campaigns(first, machines, bounds, progress, found)));
             }
-            for (Future<Campaign> campaign : running) {
-                sum.add(campaign.get().tally());
+            for (Future<Campaign.Tally> tally : running) {
+                sum.add(tally.get());
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -148,8 +137,60 @@ final class FuzzCommand implements Callable<Integer> {
             }
             throw new IllegalStateException(e.getCause());
         }
-        summary(sum, found, System.nanoTime() - started);
+        summary(sum, found, System.nanoTime() - bounds.started);
         return found.isEmpty() ? Main.DONE : Main.BAD_NEWS;
+    }
+
+    /// When to end.
+    ///
+    /// @param nanoseconds from the start, or 0
+    /// @param calls of one thread, or 0
+    private record Bounds(long started, long nanoseconds, long calls) {
+        boolean left(long done) {
+            return (calls == 0 || done < calls) && (nanoseconds == 0 || System.nanoTime() - started < nanoseconds);
+        }
+    }
+
+    /// The geometry that is a new machine again and again.
+    private static final String ANY = "any";
+
+    /// Calls on one machine of these.
+    private static final long CALLS_OF_ANY = 100_000;
+
+    /// The machine of a seed.
+    private LongFunction<Supplier<ModelConfig>> machines() {
+        if (geometry.equals(ANY)) {
+            return each -> () -> Machines.any(each).variant(variant);
+        }
+        Supplier<ModelConfig> machine = ModelSource.machine(geometry, variant);
+        try {
+            Campaign.test(machine.get());
+        } catch (IllegalArgumentException e) {
+            throw new CaptureException("--geometry " + geometry + ": " + e.getMessage(), e);
+        }
+        return _ -> machine;
+    }
+
+    /// The campaigns of one thread: one, or one for each machine.
+    private Campaign.Tally campaigns(
+            long first,
+            LongFunction<Supplier<ModelConfig>> machines,
+            Bounds bounds,
+            Progress progress,
+            List<Discovery> found) {
+        Campaign.Tally sum = new Campaign.Tally();
+        boolean any = geometry.equals(ANY);
+        for (long each = first; bounds.left(sum.calls()); each += threads) {
+            Campaign campaign = new Campaign(machines.apply(each), each);
+            campaign.run(
+                    tally -> {
+                        progress.reached(sum, tally, System.nanoTime() - bounds.started);
+                        return bounds.left(sum.calls() + tally.calls()) && (!any || tally.calls() < CALLS_OF_ANY);
+                    },
+                    discovery -> report(discovery, found));
+            sum.add(campaign.tally());
+        }
+        return sum;
     }
 
     /// How far a campaign is, once a second, for a person who watches.
@@ -165,15 +206,16 @@ final class FuzzCommand implements Callable<Integer> {
             shown = wanted && console != null && console.isTerminal();
         }
 
-        void reached(Campaign.Tally tally, long spent) {
+        /// @param before of campaigns that are over
+        void reached(Campaign.Tally before, Campaign.Tally tally, long spent) {
             if (shown && spent >= next) {
                 next = spent + SECOND;
                 System.err.printf(
                         Locale.ROOT,
                         "%d s, %d calls, %d transitions\u001b[K\r",
                         spent / SECOND,
-                        tally.calls(),
-                        tally.transitions());
+                        before.calls() + tally.calls(),
+                        before.transitions() + tally.transitions());
             }
         }
     }

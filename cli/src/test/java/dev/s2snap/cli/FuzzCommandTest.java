@@ -51,6 +51,15 @@ class FuzzCommandTest {
     }
 
     @Test
+    void aGeometryOfAnyIsTheMachineThatTheSeedMakesUp() {
+        Run run = fuzz("--calls", 2000, "--geometry", "any", "--seed", 5);
+        assertThat(run.status()).isZero();
+        assertThat(run.text()).contains("nothing was found");
+        assertThat(fuzz("--calls", 2000, "--geometry", "any", "--seed", 6).text())
+                .isNotEqualTo(run.text());
+    }
+
+    @Test
     void theTimeEndsIt() {
         assertThat(fuzz("--time", 1).status()).isZero();
     }

@@ -53,7 +53,13 @@ final class Crowd {
             boolean dies = cpu == suicidal;
             programs[cpu] = each -> crowd.run(each, own, dies);
         }
-        model.run(programs);
+        try {
+            model.run(programs);
+        } catch (IllegalStateException e) {
+            // A lock that is held twice, or not at all: the model watches over that itself.
+            crowd.found("each CPU holds what it locked, and nothing else", String.valueOf(e.getMessage()));
+            return crowd.findings;
+        }
         if (suicidal >= 0 && model.panic() == null) {
             crowd.found("a vCPU whose struct is nowhere ends the machine", "it goes on");
         }

@@ -186,8 +186,8 @@ record Mutant(String defect, String what, String file, String line, String inste
 
     /// Its row in the document, without the last column.
     String row() {
-        return "| " + defect + " | " + what + " | " + (byCampaign() ? steps.replace('-', ' ') : "`" + steps + "`") + " | " + shows
-                + " |";
+        return "| " + defect + " | " + what + " | " + (byCampaign() ? steps.replace('-', ' ') : "`" + steps + "`")
+                + " | " + shows + " |";
     }
 
     /// Its lines in the document.

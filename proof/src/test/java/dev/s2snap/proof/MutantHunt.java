@@ -14,7 +14,8 @@ import java.util.stream.Collectors;
 /// Takes the name of the steps, or of a campaign, and what the finding must be diagnosed as, with a blank between
 /// (nothing:
 /// whatever it is); and the seed and the number of calls after which to give up. Answers with the number of calls and
-/// all diagnoses, with a blank between, or with nothing.
+/// all diagnoses, with a blank between, or with nothing. "boot" and "crowd" are no calls: they answer with what is
+/// found.
 public final class MutantHunt implements BiFunction<String, long[], String> {
     private static final int STEPS = 20_000;
     private static final int ALL_IN = 4_000;
@@ -28,9 +29,22 @@ public final class MutantHunt implements BiFunction<String, long[], String> {
         calls = 0;
         String[] words = what.split(" ", 2);
         wanted = words[1];
-        return words[0].startsWith("campaign")
-                ? campaign(words[0], new SplittableRandom(seedAndCalls[0]), seedAndCalls[1])
-                : steps(words[0]);
+        SplittableRandom random = new SplittableRandom(seedAndCalls[0]);
+        return switch (words[0]) {
+            case "boot" -> words(Boot.of(ModelConfig.small(), random));
+            case "crowd" -> crowd(random);
+            default -> words[0].startsWith("campaign") ? campaign(words[0], random, seedAndCalls[1]) : steps(words[0]);
+        };
+    }
+
+    private static String words(List<Finding> findings) {
+        return findings.stream().map(Finding::toString).collect(Collectors.joining(", "));
+    }
+
+    private static String crowd(SplittableRandom random) {
+        try (Trial trial = new Trial(ModelConfig.small().cpus(4))) {
+            return words(trial.crowd(random));
+        }
     }
 
     private String found(Trial trial, List<Finding> findings) {
