@@ -7,7 +7,9 @@ import dev.s2snap.model.Hypercall;
 import dev.s2snap.model.ModelConfig;
 import dev.s2snap.model.PkvmModel;
 import dev.s2snap.model.PkvmModel.Access;
+import dev.s2snap.model.Recorder;
 import dev.s2snap.model.SnapshotCall.Variant;
+import dev.s2snap.model.VmStructs;
 import dev.s2snap.model.WriteLog;
 import dev.s2snap.pkvm.MemoryRegion;
 import dev.s2snap.vmsa.Translation;
@@ -21,6 +23,14 @@ import java.util.SplittableRandom;
 /// stage 2 one by one, and twice. In the end it is the machine that a boot in one go makes.
 final class Boot {
     private static final String CALL = "the boot";
+
+    private static final List<Hypercall> FLUSHES = List.of(
+            Hypercall.KVM_FLUSH_VM_CONTEXT,
+            Hypercall.KVM_TLB_FLUSH_VMID_IPA,
+            Hypercall.KVM_TLB_FLUSH_VMID_IPA_NSH,
+            Hypercall.KVM_TLB_FLUSH_VMID,
+            Hypercall.KVM_TLB_FLUSH_VMID_RANGE,
+            Hypercall.KVM_FLUSH_CPU_CONTEXT);
 
     // Permissions of a private mapping, as the call has them.
     private static final int X = 1;
@@ -50,6 +60,10 @@ final class Boot {
     /// @return what was not as it must be
     static List<Finding> of(ModelConfig config, SplittableRandom random) {
         try (PkvmModel model = new PkvmModel(config)) {
+            if (random.nextBoolean()) {
+                // Nobody who looks: what is recorded must make no difference.
+                model.recorder(new Recorder() {});
+            }
             Boot boot = new Boot(config, model, random);
             boot.run();
             return boot.findings;
@@ -103,6 +117,10 @@ final class Boot {
     private void vm() {
         long pages = model.hostKernel().pagesAvailable();
         HostVm vm = model.hostKernel().createVm(model.cpu(0), 1 + random.nextInt(2));
+        long mmu = model.addresses().kern(vm.kvm() + VmStructs.KVM_MMU);
+        for (Hypercall flush : FLUSHES) {
+            call(0, flush, mmu, random.nextLong(), random.nextLong(8));
+        }
         expect("a vCPU that runs till it is interrupted", 0, vm.run(0));
         vm.destroy();
         if (model.hostKernel().pagesAvailable() != pages) {
@@ -125,6 +143,8 @@ final class Boot {
         if (random.nextBoolean()) {
             expect("a private mapping before there is a table", Errno.ERANGE, mapping(base, page, R));
         }
+        expect("the end of a VM before there can be one", Errno.ENOENT, call(0, Hypercall.PKVM_TEARDOWN_VM, 0x1000));
+        expect("sharing before there is a table", Errno.ERANGE, call(0, Hypercall.PKVM_HOST_SHARE_HYP, freeFrame()));
         word("before there is a hypervisor");
         refused(
                 "another number of CPUs than the machine has",

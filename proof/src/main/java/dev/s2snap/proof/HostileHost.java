@@ -24,7 +24,7 @@ final class HostileHost {
     private static final int STARVING = 1_280;
 
     /// One machine in so many gets more VMs than there are slots.
-    private static final int FLOODED = 24;
+    private static final int FLOODED = 12;
 
     /// How often it has a go at a page that is memory only in part, where there is one.
     private static final int AT_EDGES = 4_000;
@@ -84,6 +84,10 @@ final class HostileHost {
     private void idea() {
         if (random.nextLong(snapshotsIn) == 0) {
             snapshots.idea();
+            return;
+        }
+        if (vms.flooding()) {
+            vms.idea();
             return;
         }
         int page = haunts.page();
@@ -214,6 +218,10 @@ final class HostileHost {
     }
 
     private void release(Op.Kind kind, byte role) {
+        if (kind == Op.Kind.UNSHARE_FFA && random.nextInt(8) == 0) {
+            plan.add(kind, frame(haunts.page()), count());
+            return;
+        }
         for (int i = 0; i < 32; i++) {
             int page = haunts.page();
             if (world.role[page] == role && (kind != Op.Kind.UNPIN || world.loosePins[page] > 0)) {

@@ -35,6 +35,9 @@ final class HostileVms {
     private final SplittableRandom random;
     private final int rootPages;
 
+    /// VMs that are still to be made.
+    private int flood;
+
     HostileVms(World world, AddressMap map, Haunts haunts, Plan plan, int rootPages, SplittableRandom random) {
         this.world = world;
         this.map = map;
@@ -45,6 +48,11 @@ final class HostileVms {
     }
 
     void idea() {
+        if (flood > 0) {
+            flood--;
+            create(false);
+            return;
+        }
         List<Vm> vms = new ArrayList<>(world.vms.values());
         if (vms.isEmpty() || (vms.size() < USUAL && random.nextInt(3) == 0)) {
             create(random.nextInt(8) == 0);
@@ -59,11 +67,13 @@ final class HostileVms {
         }
     }
 
-    /// More VMs than there are slots for.
+    /// From now on nothing but new VMs, till there are more than there are slots for.
     void flood() {
-        for (int i = 0; i < SLOTS + 2; i++) {
-            create(false);
-        }
+        flood = 2 * SLOTS;
+    }
+
+    boolean flooding() {
+        return flood > 0;
     }
 
     private static long handle(Vm vm) {

@@ -8,17 +8,29 @@ import java.util.function.Supplier;
 /// The campaigns whose coverage is measured. Made anew in a [MeasuredHouse], hence public.
 public final class MeasuredCampaigns implements Runnable {
     private static final int MACHINES = 20;
+    private static final int MORE_MACHINES = 400;
     private static final int CALLS = 25_000;
+    private static final int CALLS_TO_SHRINK = 2_000;
 
     @Override
     public void run() {
         campaign(ModelConfig::small, Variant.CORRECTED, 1);
         campaign(() -> ModelConfig.machine(1152L << 20, 40, 12, 1), Variant.CORRECTED, 2);
         campaign(ModelConfig::small, Variant.POSTED, 3);
+        shrunk();
+        for (long seed = MACHINES; seed <= MORE_MACHINES; seed++) {
+            Machines.any(seed).script();
+        }
         for (int i = 1; i <= MACHINES; i++) {
             long seed = i;
             campaign(() -> Machines.any(seed), Variant.CORRECTED, seed);
         }
+    }
+
+    /// What is found is shrunk as well.
+    private static void shrunk() {
+        Campaign campaign = new Campaign(() -> ModelConfig.small().variant(Variant.POSTED), 4);
+        campaign.run(tally -> tally.calls() < CALLS_TO_SHRINK, _ -> {});
     }
 
     private static void campaign(Supplier<ModelConfig> machine, Variant variant, long seed) {
