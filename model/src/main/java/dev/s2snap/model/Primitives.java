@@ -79,10 +79,15 @@ public final class Primitives {
         return atEl2(() -> protect().idmap(address));
     }
 
-    /// What a transition does that lacks table pages, under the host lock that it holds. Takes no lock itself, hence is
-    /// nothing for [PkvmModel#run].
+    /// What a transition does that lacks table pages: under the host lock, which a transition holds already.
     public int unmapDevices() {
-        return atEl2(() -> protect().unmapDevices());
+        return atEl2(() -> {
+            HypLock lock = model.el2().hostLock;
+            lock.lock();
+            int result = protect().unmapDevices();
+            lock.unlock();
+            return result;
+        });
     }
 
     /// The snapshot call behind dispatch, as the recording entered it.

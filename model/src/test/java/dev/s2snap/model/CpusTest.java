@@ -5,9 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
 import java.io.IOException;
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.IntSupplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -91,6 +93,70 @@ class CpusTest {
                         lock.unlock();
                     });
             assertThat(order).hasValue("released taken");
+        }
+    }
+
+    /// Devices are unmapped in the middle of a transition, or between two.
+    @Test
+    void unmappingDevicesWaitsForTheTransitionOfAnotherCpu() {
+        try (PkvmModel model = small()) {
+            HypLock lock = model.el2().hostLock;
+            CountDownLatch taken = new CountDownLatch(1);
+            AtomicReference<String> order = new AtomicReference<>("");
+            model.run(
+                    _ -> {
+                        lock.lock();
+                        taken.countDown();
+                        Thread.sleep(50);
+                        order.accumulateAndGet("transition", String::concat);
+                        lock.unlock();
+                    },
+                    _ -> {
+                        taken.await();
+                        assertThat(model.primitives().unmapDevices()).isZero();
+                        order.accumulateAndGet(" unmapped", String::concat);
+                    });
+            assertThat(order).hasValue("transition unmapped");
+        }
+    }
+
+    /// VMs and vCPUs come, run and go under the lock of their table.
+    @Test
+    void callsAboutVmsWaitForTheLockOfTheirTable() {
+        try (VmRig rig = new VmRig()) {
+            long kvm = rig.kvm(1);
+            long vcpu = rig.vcpu(kvm, 0);
+            GuestVms vms = rig.model.el2().guests;
+            long area = rig.allocateVmArea(1);
+            long root = rig.allocateRoot();
+            long vcpuArea = rig.allocateVcpuArea();
+            rig.model.ram().set(kvm + VmStructs.KVM_HANDLE, GuestVms.FIRST_HANDLE);
+            List<IntSupplier> calls = List.of(
+                    () -> vms.initVm(rig.kern(kvm), rig.kern(area), rig.kern(root)),
+                    () -> vms.initVcpu(GuestVms.FIRST_HANDLE, rig.kern(vcpu), rig.kern(vcpuArea)),
+                    () -> vms.vcpuRun(rig.kern(vcpu)),
+                    () -> vms.teardownVm(GuestVms.FIRST_HANDLE));
+            AtomicReference<String> order = new AtomicReference<>();
+            vms.guest(() -> order.accumulateAndGet(" loaded", String::concat));
+            for (IntSupplier call : calls) {
+                CountDownLatch taken = new CountDownLatch(1);
+                order.set("");
+                rig.model.run(
+                        _ -> {
+                            vms.tableLock.lock();
+                            taken.countDown();
+                            Thread.sleep(20);
+                            order.accumulateAndGet("released", String::concat);
+                            vms.tableLock.unlock();
+                        },
+                        _ -> {
+                            taken.await();
+                            assertThat(rig.model.atEl2(call::getAsInt)).isNotNegative();
+                            order.accumulateAndGet(" called", String::concat);
+                        });
+                assertThat(order.get().replace(" loaded", "")).isEqualTo("released called");
+                assertThat(order.get().contains("released loaded called")).isEqualTo(call == calls.get(2));
+            }
         }
     }
 

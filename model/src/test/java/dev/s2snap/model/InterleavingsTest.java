@@ -2,11 +2,13 @@ package dev.s2snap.model;
 
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.s2snap.pkvm.MemoryRegion;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import org.jetbrains.lincheck.datastructures.IntGen;
 import org.jetbrains.lincheck.datastructures.ModelCheckingOptions;
 import org.jetbrains.lincheck.datastructures.Operation;
 import org.jetbrains.lincheck.datastructures.Param;
@@ -16,8 +18,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.parallel.Isolated;
 
-/// The lock, and what it protects in the allocator, under the interleavings that Lincheck tries: those with a few
-/// switches of the CPU, at any access to a field. It takes the whole JVM: its agent changes classes while it runs.
+/// The lock, what it protects in the allocator, and memory itself, under the interleavings that Lincheck tries: those
+/// with a few switches of the CPU, at any access to a field. It takes the whole JVM: its agent changes classes while it
+/// runs.
 @Isolated
 @Timeout(300)
 class InterleavingsTest {
@@ -92,6 +95,57 @@ class InterleavingsTest {
         assertThatThrownBy(() ->
                         options().sequentialSpecification(CounterSpec.class).check(Unlocked.class))
                 .hasMessageContaining("Invalid execution results");
+    }
+
+    /// Two pages of memory and a page of a device, which nobody has touched. Each CPU has a word of its own in each.
+    public static class FirstTouch {
+        private static final List<MemoryRegion> REGIONS = List.of(new MemoryRegion(0x4000_0000L, 0x2000, 0));
+        private static final long[] PAGES = {0x4000_0000L, 0x4000_1000L, 0x0900_0000L};
+        private static Ram last = new Ram(REGIONS, 12);
+
+        private final Ram ram = new Ram(REGIONS, 12);
+
+        /// Gives back what the execution before this one had: Lincheck does not say when one is over.
+        public FirstTouch() {
+            last.close();
+            last = ram;
+        }
+
+        @Operation
+        public void write(
+                @Param(gen = ThreadIdGen.class) int thread, @Param(gen = IntGen.class, conf = "0:2") int page) {
+            ram.set(PAGES[page] + 8L * thread, page + 1);
+        }
+
+        @Operation
+        public long read(
+                @Param(gen = IntGen.class, conf = "1:2") int thread,
+                @Param(gen = IntGen.class, conf = "0:2") int page) {
+            return ram.get(PAGES[page] + 8L * thread);
+        }
+    }
+
+    public static class FirstTouchSpec {
+        private final long[][] words = new long[3][3];
+
+        public void write(int thread, int page) {
+            words[page][thread] = page + 1;
+        }
+
+        public long read(int thread, int page) {
+            return words[page][thread];
+        }
+    }
+
+    /// A page that two CPUs touch first has one frame, else the word of one of them is lost; and no frame is that of
+    /// two pages.
+    @Test
+    void aPageThatSeveralCpusTouchFirstHasOneFrame() {
+        options()
+                .iterations(10)
+                .invocationsPerIteration(100)
+                .sequentialSpecification(FirstTouchSpec.class)
+                .check(FirstTouch.class);
     }
 
     /// The buddy allocator with four pages, so that blocks are split and joined, and sometimes there is none left.

@@ -59,7 +59,8 @@ class ConcurrentHostTest {
         }
     }
 
-    private static World adopted(PkvmModel model) {
+    /// What the tables say that each page is.
+    static World adopted(PkvmModel model) {
         World world = new World(model.config().regions(), model.config().pageShift(), model.cpus());
         assertThat(new Sight(model, world, new WriteLog()).all("adoption")).isEmpty();
         return world;
@@ -151,7 +152,7 @@ class ConcurrentHostTest {
             return cpu -> {
                 int page = random.nextInt(pages);
                 long frame = first + page;
-                switch (random.nextInt(7)) {
+                switch (random.nextInt(8)) {
                     case 0 -> won(call(model, cpu, Hypercalls.HOST_SHARE_HYP, frame), shared, page, 1, wins);
                     case 1 -> won(call(model, cpu, Hypercalls.HOST_UNSHARE_HYP, frame), shared, page, -1, wins);
                     case 2 -> won(el2.donateHyp(frame, 1), donated, page, 1, wins);
@@ -167,6 +168,7 @@ class ConcurrentHostTest {
                     case 5 ->
                         assertThat(el2.fault(random.nextLong(0x4000) << pageShift))
                                 .isIn(0, Errno.EAGAIN);
+                    case 6 -> assertThat(el2.unmapDevices()).isZero();
                     default -> assertThat(el2.idmap(frame << pageShift)).isIn(List.of(0, Errno.EAGAIN, Errno.EPERM));
                 }
             };

@@ -25,7 +25,7 @@ class FaultLieTest {
     /// @param host table pages that it takes for the host's table
     /// @param hyp those for EL2's table
     /// @param fatal how it ends if there is none
-    private record Call(
+    record Call(
             String name,
             Function<Trial, List<Op>> preparation,
             Function<Trial, Op> op,
