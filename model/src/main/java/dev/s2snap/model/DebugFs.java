@@ -29,9 +29,14 @@ public final class DebugFs {
     /// D-33: the code of the series says host_page_tables and its cover letter host_stage2_page_tables.
     public static final String HOST_TABLE = ROOT + "/host_page_tables";
 
-    static final String GUEST_TABLE = "stage2_page_tables";
-    static final String IPA_RANGE = "ipa_range";
-    static final String LEVELS = "stage2_levels";
+    /// In the folder of a VM: its table as text.
+    public static final String GUEST_TABLE = "stage2_page_tables";
+
+    /// In the folder of a VM: bits of guest physical address.
+    public static final String IPA_RANGE = "ipa_range";
+
+    /// In the folder of a VM: levels of its table.
+    public static final String LEVELS = "stage2_levels";
 
     /// Makes the text of a table. What the text depends on is said by who owns the table (D-33).
     @FunctionalInterface

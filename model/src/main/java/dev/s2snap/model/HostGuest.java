@@ -422,10 +422,19 @@ public final class HostGuest {
 
     /// Whether the guest has used the range since it was last asked: takes the access flags away.
     public boolean age(long ipa, long size) {
+        return young(ipa, size, true);
+    }
+
+    /// Whether the guest has used the range since [#age] was last asked; the flags stay.
+    public boolean used(long ipa, long size) {
+        return young(ipa, size, false);
+    }
+
+    private boolean young(long ipa, long size, boolean clear) {
         requireAlive();
         boolean[] young = new boolean[1];
         guarded(() -> {
-            young[0] = stage2.testYoung(ipa, size, true);
+            young[0] = stage2.testYoung(ipa, size, clear);
             return 0;
         });
         return young[0];
@@ -435,6 +444,25 @@ public final class HostGuest {
     public void unmap(long ipa, long size) {
         requireAlive();
         must(guarded(() -> stage2.unmap(ipa, size)));
+    }
+
+    /// Splits blocks of the range into pages that map the same, as KVM does it ahead of a dirty log where it was asked
+    /// to
+    /// (KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE).
+    ///
+    /// @param tables table pages that it may take: one for each block
+    /// @return 0, or -ENOMEM if there are not so many, or more blocks than tables: the first ones are split then
+    public int split(long ipa, long size, int tables) {
+        requireAlive();
+        int error = topUp(tables);
+        return error != 0 ? error : guarded(() -> stage2.split(ipa, size, tables));
+    }
+
+    /// Cleans what the guest has in the range from caches to memory, as KVM does when the guest turns its caches on or
+    /// off. The machine's caches are coherent, so that nothing is different.
+    public void flush(long ipa, long size) {
+        requireAlive();
+        must(guarded(() -> stage2.flush(ipa, size)));
     }
 
     private interface Operation {

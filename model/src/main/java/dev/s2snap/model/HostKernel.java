@@ -188,6 +188,28 @@ public final class HostKernel {
         return pages.available();
     }
 
+    /// Whether the kernel has the page with this physical address, and uses it for nothing.
+    public boolean available(long address) {
+        return pages.isFree(address);
+    }
+
+    /// Takes contiguous pages for what is not modelled.
+    ///
+    /// @return physical address of the first one, or -1 if there are no such pages
+    public long take(long count) {
+        return pages.allocate(count, 1L << pageShift);
+    }
+
+    /// Gives back what [#take] has taken.
+    public void give(long base, long count) {
+        pages.free(base, count);
+    }
+
+    /// From now on the kernel uses none of the free pages in [base, base + size): they are somebody else's.
+    public void leave(long base, long size) {
+        pages.leave(base, size);
+    }
+
     /// Who owns the lent pages now, read from both tables: number of pages by state at the host and at the hypervisor.
     public Map<Ownership, Integer> owners(Lent lent) {
         Map<Ownership, Integer> owners = new TreeMap<>();
@@ -281,7 +303,6 @@ public final class HostKernel {
 
     private void touchRandom(SplittableRandom random) {
         long[][] extents = pages.extents().entrySet().stream()
-                .sorted(Map.Entry.comparingByKey())
                 .map(extent -> new long[] {extent.getKey(), extent.getValue()})
                 .toArray(long[][]::new);
         for (int i = 0; i < RANDOM_STEPS; i++) {

@@ -2,6 +2,7 @@ package dev.s2snap.model;
 
 import dev.s2snap.pkvm.MemoryRegion;
 import java.util.Map;
+import java.util.SortedMap;
 import java.util.TreeMap;
 
 /// The host's page allocator: physical pages that the kernel may use, first fit by address.
@@ -55,7 +56,7 @@ final class HostPages {
             if (extent.getValue() > end) {
                 free.put(end, extent.getValue());
             }
-            extent = free.lowerEntry(start);
+            extent = free.lowerEntry(end);
         }
     }
 
@@ -74,12 +75,22 @@ final class HostPages {
 
     /// Takes one page at a given address, if it is free.
     synchronized boolean take(long page) {
-        Map.Entry<Long, Long> extent = free.floorEntry(page);
-        if (extent == null || extent.getValue() <= page) {
+        if (!isFree(page)) {
             return false;
         }
         reserve(page, 1L << pageShift);
         return true;
+    }
+
+    /// Takes what is free of a range, for good.
+    synchronized void leave(long base, long size) {
+        reserve(base, size);
+    }
+
+    /// Whether the page with this address is free.
+    synchronized boolean isFree(long address) {
+        Map.Entry<Long, Long> extent = free.floorEntry(address);
+        return extent != null && extent.getValue() > address;
     }
 
     /// Gives pages back.
@@ -106,8 +117,8 @@ final class HostPages {
                 .sum();
     }
 
-    /// First bytes and ends of the free extents.
-    synchronized Map<Long, Long> extents() {
-        return Map.copyOf(free);
+    /// First bytes and ends of the free extents, by address.
+    synchronized SortedMap<Long, Long> extents() {
+        return new TreeMap<>(free);
     }
 }

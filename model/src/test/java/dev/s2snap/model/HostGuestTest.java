@@ -285,6 +285,59 @@ class HostGuestTest {
     }
 
     @Test
+    void whatWasUsedCanBeAskedWithoutTakingItAway() {
+        HostGuest guest = guest();
+        guest.addMemory(DATA, 1 << 20, Backing.PAGES, false);
+        assertThat(guest.used(DATA, 1 << 20)).isFalse();
+        guest.fault(DATA, Access.WRITE);
+        assertThat(guest.used(DATA, 1 << 20)).isTrue();
+        assertThat(guest.used(DATA, 1 << 20)).isTrue();
+        assertThat(guest.age(DATA, 1 << 20)).isTrue();
+        assertThat(guest.used(DATA, 1 << 20)).isFalse();
+    }
+
+    @Test
+    void blocksAreSplitAsFarAsThereAreTables() {
+        HostGuest guest = guest();
+        guest.addMemory(DATA, 4 << 20, Backing.BLOCKS, false);
+        guest.fault(DATA, Access.WRITE);
+        guest.fault(DATA + (2 << 20), Access.WRITE);
+        String page = Long.toHexString(RW);
+        String block = Long.toHexString(RW & ~2);
+
+        assertThat(guest.split(DATA, 4 << 20, 0)).isEqualTo(Errno.ENOMEM);
+        assertThat(leaves(guest)).containsExactly("80000000-80400000 BLOCK " + block);
+        assertThat(guest.split(DATA, 4 << 20, 1)).isEqualTo(Errno.ENOMEM);
+        assertThat(leaves(guest)).containsExactly("80000000-80200000 PAGE " + page, "80200000-80400000 BLOCK " + block);
+        assertThat(guest.split(DATA, 4 << 20, 1)).isZero();
+        assertThat(leaves(guest)).containsExactly("80000000-80400000 PAGE " + page);
+        guest.close();
+        assertThat(model.hostKernel().pagesAvailable()).isEqualTo(free);
+    }
+
+    @Test
+    void withoutMemoryForTablesNoBlockIsSplit() {
+        HostGuest guest = guest();
+        guest.addMemory(DATA, 2 << 20, Backing.BLOCKS, false);
+        guest.fault(DATA, Access.WRITE);
+        while (kvm.pages.allocate(1, PAGE) != -1) {}
+        assertThat(guest.split(DATA, 2 << 20, 100)).isEqualTo(Errno.ENOMEM);
+        assertThat(leaves(guest)).containsExactly("80000000-80200000 BLOCK " + Long.toHexString(RW & ~2));
+    }
+
+    @Test
+    void cleaningCachesChangesNothing() {
+        HostGuest guest = guest();
+        guest.addMemory(DATA, 1 << 20, Backing.PAGES, false);
+        guest.fault(DATA, Access.WRITE);
+        guest.flush(0, guest.geometry().inputSize());
+        assertThat(leaves(guest)).containsExactly("80000000-80001000 PAGE " + Long.toHexString(RW));
+        assertThatThrownBy(() -> guest.flush(guest.geometry().inputSize(), PAGE))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageContaining("-ERANGE");
+    }
+
+    @Test
     void unmappingFreesTablesThatBecomeEmptyAndKeepsTheProcesssMemory() {
         HostGuest guest = guest();
         guest.addMemory(DATA, 1 << 20, Backing.PAGES, false);

@@ -95,6 +95,24 @@ class HostKernelTest {
     }
 
     @Test
+    void memoryIsTakenForOtherThingsGivenBackAndLeftAlone() {
+        try (PkvmModel model = PkvmModel.small(SnapshotCall.Variant.CORRECTED)) {
+            HostKernel kernel = model.hostKernel();
+            long free = kernel.pagesAvailable();
+            long first = kernel.take(3);
+            assertThat(kernel.available(first)).isFalse();
+            assertThat(kernel.pagesAvailable()).isEqualTo(free - 3);
+            assertThat(kernel.take(free)).isEqualTo(-1);
+            kernel.give(first, 3);
+            assertThat(kernel.available(first)).isTrue();
+            assertThat(kernel.pagesAvailable()).isEqualTo(free);
+            kernel.leave(first, 0x1000);
+            assertThat(kernel.take(1)).isNotEqualTo(first);
+            assertThat(kernel.available(0x4600_0000L)).as("the carve-out").isFalse();
+        }
+    }
+
+    @Test
     void aHostWithoutMemorySaysSo() {
         try (PkvmModel model = PkvmModel.small(SnapshotCall.Variant.CORRECTED)) {
             HostKernel kernel = model.hostKernel();

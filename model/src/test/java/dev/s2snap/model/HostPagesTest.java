@@ -56,6 +56,23 @@ class HostPagesTest {
     }
 
     @Test
+    void aRangeIsLeftAloneWithAllThatIsFreeInIt() {
+        HostPages pages = new HostPages(config(), 0x8_0000L);
+        pages.leave(0x4000_5000L, 0x2_0000L);
+        assertThat(pages.extents())
+                .isEqualTo(Map.of(
+                        0x4000_0000L, 0x4000_1000L,
+                        0x4000_3000L, 0x4000_5000L,
+                        0x4002_5000L, 0x4008_0000L,
+                        0x6000_1000L, 0x6000_4000L));
+        assertThat(pages.isFree(0x4000_4fffL)).isTrue();
+        assertThat(pages.isFree(0x4000_5000L)).isFalse();
+        assertThat(pages.isFree(0)).isFalse();
+        pages.leave(0, 0x1_0000_0000L);
+        assertThat(pages.available()).isZero();
+    }
+
+    @Test
     void aPageFreedTwiceIsABug() {
         HostPages pages = new HostPages(config(), 0x8_0000L);
         long page = pages.allocate(4, 0x1000);

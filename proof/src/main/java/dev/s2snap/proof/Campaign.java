@@ -11,7 +11,7 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
-/// Trial after trial of a [HostileHost] on machines of one kind, until the budget is used up.
+/// Trial after trial of a [HostileHost] and a [KernelHost] on machines of one kind, until the budget is used up.
 ///
 /// The whole campaign follows from its seed. Each trial has a seed of its own, and is found again by it.
 public final class Campaign {
@@ -118,12 +118,12 @@ public final class Campaign {
     /// Runs trials until the budget is used up. What is found is shrunk and passed on, each kind once; the time that
     /// shrinking takes is not counted as time to find.
     public void run(Budget budget, Consumer<Discovery> discovered) {
-        SplittableRandom seeds = new SplittableRandom(seed);
+        Seeds seeds = new Seeds(seed);
         Set<String> known = new HashSet<>();
         long started = System.nanoTime();
         long shrinking = 0;
         while (budget.left(tally)) {
-            for (Found found : trial(seeds.split(), budget, known, started + shrinking)) {
+            for (Found found : trial(seeds, budget, known, started + shrinking)) {
                 long from = System.nanoTime();
                 discovered.accept(new Shrinker(machine).shrink(found));
                 shrinking += System.nanoTime() - from;
@@ -133,20 +133,29 @@ public final class Campaign {
 
     /// The same without shrinking: what is found first of each kind, by its id.
     Map<String, Found> search(Budget budget) {
-        SplittableRandom seeds = new SplittableRandom(seed);
+        Seeds seeds = new Seeds(seed);
         Map<String, Found> first = new TreeMap<>();
         long started = System.nanoTime();
         while (budget.left(tally)) {
-            trial(seeds.split(), budget, new HashSet<>(first.keySet()), started)
+            trial(seeds, budget, new HashSet<>(first.keySet()), started)
                     .forEach(found -> first.put(found.diagnosis(), found));
         }
         return first;
     }
 
-    private List<Found> trial(SplittableRandom random, Budget budget, Set<String> known, long started) {
+    /// What all trials follow from. The kernel's choices are not of the hostile host's sequence, which is the same with
+    /// and without them.
+    private record Seeds(SplittableRandom hosts, SplittableRandom kernels) {
+        Seeds(long seed) {
+            this(new SplittableRandom(seed), new SplittableRandom(~seed));
+        }
+    }
+
+    private List<Found> trial(Seeds seeds, Budget budget, Set<String> known, long started) {
         tally.trials++;
         List<Found> found = new ArrayList<>();
         List<Op> steps = new ArrayList<>();
+        SplittableRandom random = seeds.hosts.split();
         try (Trial trial = new Trial(machine.get())) {
             HostileHost host = new HostileHost(
                     trial.model(),
@@ -154,12 +163,18 @@ public final class Campaign {
                     new SnapshotOracle(trial.world(), trial.scene()).demand(),
                     SNAPSHOTS_IN,
                     random);
+            KernelHost kernel = new KernelHost(trial, seeds.kernels.split());
+            KernelSteps recorded = new KernelSteps(trial, kernel, steps, known, started, found);
             for (int step = 1; step <= STEPS && !trial.over(); step++) {
                 Op op = host.next();
-                if (trial.possible(op)) {
+                if (trial.possible(op) && !kernel.harmedBy(op)) {
                     steps.add(op);
                     found(trial, trial.step(op), steps, known, started, found);
                     count(trial);
+                }
+                if (!trial.over() && kernel.due(step)) {
+                    trial.kernel(kernel::act, recorded);
+                    found(trial, kernel.findings(), steps, known, started, found);
                 }
                 if (!trial.over() && step % ALL_IN == 0) {
                     found(trial, trial.all(Shrinker.ALL), steps, known, started, found);
@@ -177,6 +192,38 @@ public final class Campaign {
             trial.bugs().forEach(bug -> tally.bugs.merge(bug, 1L, Long::sum));
         }
         return found;
+    }
+
+    /// The steps of the machine's own kernel count as the others do.
+    private final class KernelSteps implements Trial.Steps {
+        private final Trial trial;
+        private final KernelHost kernel;
+        private final List<Op> steps;
+        private final Set<String> known;
+        private final long started;
+        private final List<Found> found;
+
+        KernelSteps(
+                Trial trial, KernelHost kernel, List<Op> steps, Set<String> known, long started, List<Found> found) {
+            this.trial = trial;
+            this.kernel = kernel;
+            this.steps = steps;
+            this.known = known;
+            this.started = started;
+            this.found = found;
+        }
+
+        @Override
+        public void begins(Op op) {
+            steps.add(op);
+        }
+
+        @Override
+        public void ended(List<Finding> findings) {
+            kernel.stepped();
+            found(trial, findings, steps, known, started, found);
+            count(trial);
+        }
     }
 
     private void found(

@@ -42,7 +42,10 @@ record Finding(Kind kind, long page, String said, String seen, List<String> evid
         /// A rule of the catalogue, the second judge.
         RULE("broken rule"),
         /// The state kept step by step is not the one that all tables together say.
-        STATE("state");
+        STATE("state"),
+        /// What the machine's own kernel keeps for a guest; the page is the guest's then. No script shows it, because
+        /// the kernel's objects are in none.
+        GUEST("the kernel's guest");
 
         private final String words;
 
@@ -53,7 +56,7 @@ record Finding(Kind kind, long page, String said, String seen, List<String> evid
         /// Whether the steps of a script show it again. Threads take turns as they like, and other machines and the
         /// kernel's own objects are in no script.
         boolean inScript() {
-            return this != CROWD && this != BOOT;
+            return this != CROWD && this != BOOT && this != GUEST;
         }
 
         String words() {

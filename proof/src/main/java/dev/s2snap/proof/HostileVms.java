@@ -22,9 +22,6 @@ final class HostileVms {
 
     private static final int FIRST_HANDLE = 0x1000;
 
-    /// Slots of the hypervisor's table.
-    private static final int SLOTS = 255;
-
     /// VMs at a time, but for a flood.
     private static final int USUAL = 6;
 
@@ -69,7 +66,7 @@ final class HostileVms {
 
     /// From now on nothing but new VMs, till there are more than there are slots for.
     void flood() {
-        flood = 2 * SLOTS;
+        flood = 2 * VmOracle.SLOTS;
     }
 
     boolean flooding() {

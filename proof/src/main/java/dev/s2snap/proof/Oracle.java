@@ -188,6 +188,13 @@ final class Oracle {
         return world.number(address);
     }
 
+    /// A range of no pages is looked for in EL2's table as well, which may cover less.
+    private void nothingAtEl2(long frame, long pages) {
+        if (!scene.hypCovers(frame << world.shift, pages << world.shift)) {
+            expected.answers(Errno.ERANGE);
+        }
+    }
+
     private static final int REFUSED = -2;
     private static final int NOTHING = -3;
 
@@ -267,7 +274,9 @@ final class Oracle {
     private void donate(long frame, long pages) {
         int first = first(frame, pages);
         long count = effective(pages);
-        if (first != REFUSED && first != NOTHING && allFree(first, count)) {
+        if (first == NOTHING && scene.has(Feature.DEBUG)) {
+            nothingAtEl2(frame, pages);
+        } else if (first != REFUSED && first != NOTHING && allFree(first, count)) {
             expected.change(first, (int) count, NOPAGE, OWNED, LENT);
             poolsMayBeShort();
         }
@@ -317,7 +326,11 @@ final class Oracle {
 
     private void pin(long frame, long pages) {
         int first = first(frame, pages);
-        if (first == REFUSED || first == NOTHING) {
+        if (first == REFUSED) {
+            return;
+        }
+        if (first == NOTHING) {
+            nothingAtEl2(frame, pages);
             return;
         }
         long count = effective(pages);

@@ -11,11 +11,13 @@ final class Scene {
     private final Ram ram;
     private final Sight sight;
     private final long inputSize;
+    private final long hypInputSize;
 
     Scene(PkvmModel model, Sight sight) {
         this.model = model;
         this.sight = sight;
         ram = (Ram) model.memory();
+        hypInputSize = model.hyp().optional().orElseThrow().geometry().inputSize();
         inputSize = model.host().optional().orElseThrow().geometry().inputSize();
     }
 
@@ -43,6 +45,14 @@ final class Scene {
 
     long half(long address) {
         return Integer.toUnsignedLong((int) ram.get(address));
+    }
+
+    /// Whether a physical range, as its first byte and its size modulo 2^64, lies in what EL2's table translates; the
+    /// end of that counts as in.
+    boolean hypCovers(long address, long size) {
+        long virtual = model.addresses().hypVa(address);
+        return Long.compareUnsigned(virtual, hypInputSize) <= 0
+                && Long.compareUnsigned(virtual + size, hypInputSize) <= 0;
     }
 
     /// Whether one entry of the host's table stands for both addresses.

@@ -5,6 +5,8 @@ import dev.s2snap.vmsa.Descriptor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 
 /// Break before make (Arm ARM, D8.16.1), for the tables of the host and of EL2: a valid entry is made invalid first,
 /// then
@@ -24,6 +26,8 @@ final class TlbWatch implements Recorder {
     private int[] level = new int[16];
     private boolean[] hyp = new boolean[16];
     private boolean[] table = new boolean[16];
+
+    private final Set<Integer> guests = new TreeSet<>();
 
     TlbWatch(Sight sight) {
         this.sight = sight;
@@ -97,6 +101,19 @@ final class TlbWatch implements Recorder {
         broken++;
     }
 
+    private void guest(int vmid) {
+        if (vmid != 0) {
+            guests.add(vmid);
+        }
+    }
+
+    /// VMIDs of guests whose translations EL2 has invalidated since this was asked last.
+    Set<Integer> guests() {
+        Set<Integer> told = Set.copyOf(guests);
+        guests.clear();
+        return told;
+    }
+
     private interface Told {
         boolean of(int index);
     }
@@ -123,17 +140,20 @@ final class TlbWatch implements Recorder {
 
     @Override
     public void tlbiIpa(int vmid, long ipa, int hint) {
+        guest(vmid);
         // A hint of a level is for a leaf of that level (D8.13.5, TTL).
         told(i -> vmid == 0 && !hyp[i] && within(i, ipa) && (hint == LEVEL_UNKNOWN || (hint == level[i] && !table[i])));
     }
 
     @Override
     public void tlbiRange(int vmid, long ipa, long pages) {
+        guest(vmid);
         told(i -> vmid == 0 && !hyp[i] && input[i] >= ipa && input[i] + size[i] <= ipa + pages * sight.pageSize());
     }
 
     @Override
     public void tlbiVmid(int vmid) {
+        guest(vmid);
         told(i -> vmid == 0 && !hyp[i]);
     }
 

@@ -82,6 +82,11 @@ final class Trial implements AutoCloseable {
         return scene;
     }
 
+    /// VMIDs of guests whose translations EL2 has invalidated since this was asked last.
+    Set<Integer> invalidatedGuests() {
+        return tlbs.guests();
+    }
+
     /// Whether the last step was a snapshot call.
     boolean snapshot() {
         return snapshot;

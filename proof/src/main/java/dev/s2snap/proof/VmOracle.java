@@ -19,7 +19,8 @@ import java.util.List;
 /// back. Known bugs: B-12, a pin that stays behind a failed `__pkvm_init_vcpu`; B-22, a root of several pages that is
 /// not aligned to its size.
 final class VmOracle {
-    private static final int SLOTS = 255;
+    /// VMs that there can be at a time.
+    static final int SLOTS = 255;
     private static final int FIRST_HANDLE = 0x1000;
 
     private final World world;

@@ -48,6 +48,21 @@ class ShrinkerTest {
     }
 
     @Test
+    void aFindingOfAKernelsGuestKeepsAllStepsAndSaysSo() {
+        List<Op> steps = List.of(new Op(Op.Kind.SHARE, 0x41000), new Op(Op.Kind.READ, 0x4200_0000L));
+        Finding guest = new Finding(Finding.Kind.GUEST, 0x8000_0000L, "it is mapped", "it is not", List.of(), "fault");
+        Discovery discovery =
+                new Shrinker(ModelConfig::small).shrink(new Campaign.Found("GUEST", "", List.of(guest), steps, 2, 0));
+        assertThat(discovery.steps()).isEqualTo(2);
+        assertThat(discovery.script()).endsWith("> share_hyp 0x41000", "> read64 0x42000000");
+        assertThat(discovery.witness())
+                .hasSize(2)
+                .first()
+                .isEqualTo("the kernel's guest at 0x80000000: it is not; it is mapped");
+        assertThat(discovery.witness().getLast()).startsWith("no script shows this again");
+    }
+
+    @Test
     void aPageThatIsLostIsAskedForAtTheEnd() throws Exception {
         Discovery lost = found.stream()
                 .filter(discovery -> discovery.id().equals("D-01"))
