@@ -7,7 +7,6 @@ import dev.s2snap.vmsa.TranslationTable;
 import dev.s2snap.vmsa.WritableMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
-import java.util.TreeMap;
 
 /// A machine on the bench: the model with its package opened to the benchmarks, which is why this class lives here.
 ///
@@ -40,8 +39,7 @@ public final class Workbench implements AutoCloseable {
 
     /// First bytes and ends of what the host may use, ascending.
     public Map<Long, Long> hostMemory() {
-        long carveout = model.el2().sizes().total() << PAGE_SHIFT;
-        return new TreeMap<>(new HostPages(config, carveout).extents());
+        return new HostPages(config).extents();
     }
 
     /// Memory as EL2 reaches it, through its live stage 1.

@@ -26,10 +26,7 @@ public final class HostKernel {
     HostKernel(PkvmModel model) {
         this.model = model;
         ModelConfig config = model.config();
-        long carveout = config.carveoutSize != -1
-                ? config.carveoutSize
-                : model.el2().sizes().total() << config.pageShift;
-        pages = new HostPages(config, carveout);
+        pages = new HostPages(config);
         pageShift = config.pageShift;
         memory = new HostTableMemory(model);
         kvm = new HostKvm(model, pages, memory);

@@ -14,7 +14,7 @@ final class HostPages {
     /// Free extents: first byte to end, disjoint, not adjacent.
     private final TreeMap<Long, Long> free = new TreeMap<>();
 
-    HostPages(ModelConfig config, long carveoutSize) {
+    HostPages(ModelConfig config) {
         pageShift = config.pageShift;
         long mask = config.pageSize() - 1;
         for (MemoryRegion region : config.regions) {
@@ -24,7 +24,7 @@ final class HostPages {
                 free.put(start, end);
             }
         }
-        reserve(config.carveout, carveoutSize);
+        reserve(config.carveout, config.carveoutBytes());
         reserve(config.idmap);
         reserve(config.text);
         reserve(config.rodata);

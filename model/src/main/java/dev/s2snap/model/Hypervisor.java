@@ -170,7 +170,7 @@ final class Hypervisor {
     ///
     /// @return 0 or an errno
     int init() {
-        return init(config.carveout, config.carveoutSize == -1 ? sizes.total() << pageShift : config.carveoutSize);
+        return init(config.carveout, config.carveoutBytes());
     }
 
     /// The init hypercall.

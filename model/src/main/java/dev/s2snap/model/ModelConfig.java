@@ -3,6 +3,8 @@ package dev.s2snap.model;
 import dev.s2snap.pkvm.MemoryRegion;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 
 /// What a machine is made of. Mutable while it is put together; the model copies what it needs at [PkvmModel#init].
 ///
@@ -184,15 +186,28 @@ public final class ModelConfig {
     /// What a machine may have or not.
     public enum Feature {
         /// EL2's build option for development: second checks, and the snapshot call.
-        DEBUG,
+        DEBUG("debug"),
         /// TLB maintenance by ranges, FEAT_TLBIRANGE.
-        TLB_RANGE,
+        TLB_RANGE("tlbrange"),
         /// Forced write-back, FEAT_S2FWB.
-        FWB,
-        /// VMIDs of 16 bits.
-        VMID16,
+        FWB("fwb"),
         /// EL2 uses the EL2&0 regime (VHE).
-        HVHE
+        HVHE("hvhe"),
+        /// VMIDs of 16 bits.
+        VMID16("vmid16");
+
+        private final String key;
+
+        Feature(String key) {
+            this.key = key;
+        }
+
+        /// The feature that a key of the vector language names.
+        static Optional<Feature> of(String key) {
+            return Stream.of(values())
+                    .filter(feature -> feature.key.equals(key))
+                    .findFirst();
+        }
     }
 
     /// Gives the machine a feature, or takes it away.
@@ -261,8 +276,25 @@ public final class ModelConfig {
         return CarveoutSizes.of(regions, pageShift).total() << pageShift;
     }
 
+    /// Makes it so many bytes large, whatever it needs.
+    public ModelConfig carveoutBytes(long bytes) {
+        carveoutSize = bytes;
+        return this;
+    }
+
+    /// Bytes that it has.
+    public long carveoutBytes() {
+        return carveoutSize == -1 ? carveoutDemand() : carveoutSize;
+    }
+
     public int cpus() {
         return cpus;
+    }
+
+    /// Makes the host's linear map begin with this physical address.
+    public ModelConfig memstart(long address) {
+        memstart = address;
+        return this;
     }
 
     /// Bits of EL2's addresses.
@@ -295,13 +327,11 @@ public final class ModelConfig {
         line(lines, "percpu", percpu);
         line(lines, "stack", hex(stack));
         line(lines, "vgic", vgic);
-        line(lines, "debug", debug);
-        line(lines, "tlbrange", tlbRange);
-        line(lines, "fwb", fwb);
+        for (Feature feature : Feature.values()) {
+            line(lines, feature.key, has(feature));
+        }
         line(lines, "lpa2", lpa2);
         line(lines, "pa52", pa52);
-        line(lines, "hvhe", hvhe);
-        line(lines, "vmid16", vmid16);
         line(lines, "variant", variant.id());
         lines.add("> init");
         return lines;

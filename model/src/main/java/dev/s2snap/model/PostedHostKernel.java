@@ -25,11 +25,7 @@ public final class PostedHostKernel {
 
     public PostedHostKernel(PkvmModel model) {
         ModelConfig config = model.config();
-        pages = new HostPages(
-                config,
-                config.carveoutSize != -1
-                        ? config.carveoutSize
-                        : model.el2().sizes().total() << config.pageShift);
+        pages = new HostPages(config);
         pageSize = config.pageSize();
         pgdPages = model.hostTable().geometry().rootPages();
         arrayPages = Math.toIntExact(Math.ceilDiv(model.el2().hostTablePages() * Long.BYTES, pageSize));

@@ -197,15 +197,14 @@ public final class ScriptRunner implements AutoCloseable {
             case "percpu" -> config.percpu = range(arguments);
             case "stack" -> config.stack = arguments.number();
             case "vgic" -> config.vgic = range(arguments);
-            case "debug" -> config.debug = arguments.flag();
-            case "tlbrange" -> config.tlbRange = arguments.flag();
-            case "fwb" -> config.fwb = arguments.flag();
             case "lpa2" -> config.lpa2 = arguments.flag();
             case "pa52" -> config.pa52 = arguments.flag();
-            case "hvhe" -> config.hvhe = arguments.flag();
-            case "vmid16" -> config.vmid16 = arguments.flag();
             case "variant" -> variantLine(arguments);
-            default -> throw new ScriptException(lineNumber, "no configuration key '" + key + "'");
+            default -> {
+                ModelConfig.Feature feature = ModelConfig.Feature.of(key)
+                        .orElseThrow(() -> new ScriptException(lineNumber, "no configuration key '" + key + "'"));
+                config.with(feature, arguments.flag());
+            }
         }
         arguments.end();
     }
@@ -284,7 +283,7 @@ public final class ScriptRunner implements AutoCloseable {
         CarveoutSizes sizes = el2.sizes();
         PageTable host = el2.host.table();
         PageTable hyp = el2.hyp.table();
-        long size = config.carveoutSize == -1 ? sizes.total() << config.pageShift : config.carveoutSize;
+        long size = config.carveoutBytes();
         print("layout va_mask=" + hex(map.vaMask()) + " tag=" + hex(map.tag()) + " physvirt_offset="
                 + hex(map.physvirtOffset()) + " kern_base=" + hex(map.kernBase()) + " memstart=" + hex(map.memstart()));
         print("carveout " + hex(config.carveout) + " size " + hex(size) + " vmemmap=" + hex(layout.vmemmap())

@@ -28,7 +28,7 @@ class HostPagesTest {
 
     @Test
     void theHostHasWhatTheHypervisorHasNotInWholePages() {
-        HostPages pages = new HostPages(config(), 0x8_0000L);
+        HostPages pages = new HostPages(config().carveoutBytes(0x8_0000L));
         assertThat(pages.extents())
                 .isEqualTo(Map.of(
                         0x4000_0000L, 0x4000_1000L,
@@ -41,7 +41,7 @@ class HostPagesTest {
 
     @Test
     void pagesComeFromTheLowestPlaceThatIsLargeAndAlignedEnough() {
-        HostPages pages = new HostPages(config(), 0x8_0000L);
+        HostPages pages = new HostPages(config().carveoutBytes(0x8_0000L));
         assertThat(pages.allocate(1, 0x1000)).isEqualTo(0x4000_0000L);
         assertThat(pages.allocate(2, 0x4000)).isEqualTo(0x4000_4000L);
         assertThat(pages.allocate(1, 0x1000)).isEqualTo(0x4000_3000L);
@@ -57,7 +57,7 @@ class HostPagesTest {
 
     @Test
     void aRangeIsLeftAloneWithAllThatIsFreeInIt() {
-        HostPages pages = new HostPages(config(), 0x8_0000L);
+        HostPages pages = new HostPages(config().carveoutBytes(0x8_0000L));
         pages.leave(0x4000_5000L, 0x2_0000L);
         assertThat(pages.extents())
                 .isEqualTo(Map.of(
@@ -74,7 +74,7 @@ class HostPagesTest {
 
     @Test
     void aPageFreedTwiceIsABug() {
-        HostPages pages = new HostPages(config(), 0x8_0000L);
+        HostPages pages = new HostPages(config().carveoutBytes(0x8_0000L));
         long page = pages.allocate(4, 0x1000);
         pages.free(page, 4);
         assertThatThrownBy(() -> pages.free(page, 1))
@@ -86,7 +86,7 @@ class HostPagesTest {
     @Test
     void nothingIsHandedOutTwiceAndNothingIsLost() {
         Property.holds(200, choices -> {
-            HostPages pages = new HostPages(config(), 0x8_0000L);
+            HostPages pages = new HostPages(config().carveoutBytes(0x8_0000L));
             long all = pages.available();
             Map<Long, Long> before = pages.extents();
             Set<Long> mine = new HashSet<>();

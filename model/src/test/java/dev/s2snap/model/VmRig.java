@@ -20,7 +20,7 @@ final class VmRig implements AutoCloseable {
         if (error != 0) {
             throw new IllegalStateException(Errno.name(error));
         }
-        pages = new HostPages(config, model.el2().sizes().total() << config.pageShift);
+        pages = new HostPages(config);
         cpu = model.cpu(0);
     }
 

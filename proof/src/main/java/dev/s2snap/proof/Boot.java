@@ -92,6 +92,15 @@ final class Boot {
         return caller.x(0) == 0 ? caller.x(1) : Oracle.NOT_SUPPORTED;
     }
 
+    /// A machine of nothing is none.
+    private void nothing() {
+        try (PkvmModel none = new PkvmModel(new ModelConfig())) {
+            found("a machine without memory is refused", "there is one with " + none.cpus() + " CPUs");
+        } catch (IllegalArgumentException e) {
+            return;
+        }
+    }
+
     /// What the model does not describe it says, and does nothing.
     private void refused(String what, Runnable call) {
         try {
@@ -138,7 +147,11 @@ final class Boot {
     private void run() {
         long page = 1L << config.pageShift();
         long base = config.carveout();
-        long demand = config.carveoutDemand();
+        long demand = config.carveoutBytes();
+        nothing();
+        if (model.registers().get("VTTBR_EL2").isPresent()) {
+            found("no CPU is under a stage 2", "CPU 0 is");
+        }
         expect("a call that belongs to the vectors", Oracle.NOT_SUPPORTED, call(0, Hypercall.KVM_HYP_INIT));
         if (random.nextBoolean()) {
             expect("a private mapping before there is a table", Errno.ERANGE, mapping(base, page, R));
@@ -156,7 +169,8 @@ final class Boot {
         switch (random.nextInt(5)) {
             case 0 -> expect("memory that begins within a page", Errno.EINVAL, init(base + 8, demand));
             case 1 -> expect("memory that ends within a page", Errno.EINVAL, init(base, demand + 8));
-            case 2 -> expect("too little memory", Errno.ENOMEM, init(base, random.nextLong(demand) & -page));
+            case 2 ->
+                expect("too little memory", Errno.ENOMEM, init(base, random.nextLong(config.carveoutDemand()) & -page));
             case 3 -> expect("no memory", Errno.ENOMEM, init(base, 0));
             default -> {}
         }

@@ -66,9 +66,20 @@ public final class Machines {
         if (regions > 1 && random.nextBoolean()) {
             long gap = config.regions().getFirst().end();
             long bytes = random.nextInt(MISTAKES) == 0 ? random.nextLong() : random.nextLong(NOMAP_BYTES);
+            if (random.nextInt(MISTAKES) == 0) {
+                gap = random.nextLong(1L << 33) & -(1L << shift);
+            }
             config.nomap(gap, Math.max(1L << shift, bytes & -(1L << shift)));
         } else if (regions > 1 && random.nextBoolean()) {
             config.shorten(0, random.nextInt(MISTAKES) == 0 ? random.nextLong() : random.nextLong(1L << shift));
+        }
+        if (random.nextInt(WITHOUT) == 0) {
+            // The beginning of memory, which is in the first half of the host's addresses anyway.
+            config.memstart(config.regions().getFirst().base() & -(1L << 29));
+        }
+        long room = config.regions().getLast().end() - config.carveout() - config.carveoutDemand();
+        if (random.nextInt(WITHOUT) == 0 && room > 0) {
+            config.carveoutBytes(config.carveoutDemand() + (random.nextLong(room) & -(1L << shift)));
         }
         return config;
     }

@@ -50,6 +50,10 @@ class CampaignCoverageTest {
         int excluded = 0;
         Map<String, Integer> left = new TreeMap<>();
         lines.forEach(line -> left.merge(key(line.method, line.source), line.missed, Integer::sum));
+        left.values().removeIf(number -> number == 0);
+        Files.writeString(
+                Path.of("target", "not-taken.txt"),
+                String.join("\n", left.entrySet().stream().map(Object::toString).toList()) + "\n");
         for (Unreached known : Unreached.list()) {
             String key = key(known.method(), known.line());
             assertThat(left.getOrDefault(key, 0))
@@ -62,13 +66,6 @@ class CampaignCoverageTest {
         String figure = String.format(
                 "%d of %d branches taken, %d of the rest cannot be: %.1f %%",
                 branches - missed, branches, excluded, 100.0 * (branches - missed) / possible);
-        left.values().removeIf(number -> number == 0);
-        Files.writeString(
-                Path.of("target", "campaign-coverage.txt"),
-                figure + "\n"
-                        + String.join(
-                                "\n",
-                                left.entrySet().stream().map(Object::toString).toList()) + "\n");
         assertThat(branches - missed).as(figure).isGreaterThanOrEqualTo((int) Math.ceil(GOAL * possible));
     }
 

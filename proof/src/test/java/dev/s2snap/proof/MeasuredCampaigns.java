@@ -7,9 +7,9 @@ import java.util.function.Supplier;
 
 /// The campaigns whose coverage is measured. Made anew in a [MeasuredHouse], hence public.
 public final class MeasuredCampaigns implements Runnable {
-    private static final int MACHINES = 20;
+    private static final int MACHINES = 24;
     private static final int MORE_MACHINES = 400;
-    private static final int CALLS = 25_000;
+    private static final int CALLS = 60_000;
     private static final int CALLS_TO_SHRINK = 2_000;
 
     @Override
