@@ -24,6 +24,9 @@ import java.util.SplittableRandom;
 final class Boot {
     private static final String CALL = "the boot";
 
+    /// ICH_VTR_EL2 with four list registers, and no memory-mapped interface.
+    private static final long GIC = 0x90b8_0003L;
+
     private static final List<Hypercall> FLUSHES = List.of(
             Hypercall.KVM_FLUSH_VM_CONTEXT,
             Hypercall.KVM_TLB_FLUSH_VMID_IPA,
@@ -92,13 +95,24 @@ final class Boot {
         return caller.x(0) == 0 ? caller.x(1) : Oracle.NOT_SUPPORTED;
     }
 
-    /// A machine of nothing is none.
+    /// A machine of nothing is none, and memory is where it can be.
     private void nothing() {
-        try (PkvmModel none = new PkvmModel(new ModelConfig())) {
-            found("a machine without memory is refused", "there is one with " + none.cpus() + " CPUs");
+        none("a machine without memory", () -> new PkvmModel(new ModelConfig()).close());
+        none(
+                "a region of no bytes",
+                () -> config.addRegion(config.regions().getLast().end(), 0, 0));
+        none("a region below all addresses", () -> config.addRegion(-1, 1, 0));
+        none("a region behind all addresses", () -> config.addRegion(1L << 62, Long.MAX_VALUE, 0));
+        none("a region of another", () -> config.addRegion(config.carveout(), 1, 0));
+    }
+
+    private void none(String what, Runnable made) {
+        try {
+            made.run();
         } catch (IllegalArgumentException e) {
             return;
         }
+        found(what + " is refused", "it is not");
     }
 
     /// What the model does not describe it says, and does nothing.
@@ -149,6 +163,9 @@ final class Boot {
         long base = config.carveout();
         long demand = config.carveoutBytes();
         nothing();
+        if (!model.guestRegisters().isEmpty()) {
+            found("a machine without a kernel has no guests", "there is one");
+        }
         if (model.registers().get("VTTBR_EL2").isPresent()) {
             found("no CPU is under a stage 2", "CPU 0 is");
         }
@@ -183,6 +200,9 @@ final class Boot {
         for (int i = random.nextInt(8); i > 0; i--) {
             privateMapping();
         }
+        expect("MDCR_EL2", 6, call(0, Hypercall.KVM_GET_MDCR_EL2));
+        expect("vectors of a CPU", 0, call(0, Hypercall.PKVM_CPU_SET_VECTOR, random.nextInt(4)));
+        expect("the interrupt controller's configuration", GIC, call(0, Hypercall.VGIC_V3_GET_GIC_CONFIG));
         Cpu first = model.cpu(0);
         expect("a snapshot before the host is under its stage 2", Oracle.NOT_SUPPORTED, snapshot());
         long frame = freeFrame();

@@ -21,7 +21,7 @@ final class HostileHost {
     static final int SUICIDAL = 20_000;
 
     /// How often it lets a pool run dry.
-    private static final int STARVING = 1_280;
+    private static final int STARVING = 640;
 
     /// One machine in so many gets more VMs than there are slots.
     private static final int FLOODED = 12;

@@ -71,7 +71,8 @@ public final class Machines {
             }
             config.nomap(gap, Math.max(1L << shift, bytes & -(1L << shift)));
         } else if (regions > 1 && random.nextBoolean()) {
-            config.shorten(0, random.nextInt(MISTAKES) == 0 ? random.nextLong() : random.nextLong(1L << shift));
+            config.shorten(
+                    0, random.nextInt(2) == 0 ? random.nextLong() >> random.nextInt(64) : random.nextLong(1L << shift));
         }
         if (random.nextInt(WITHOUT) == 0) {
             // The beginning of memory, which is in the first half of the host's addresses anyway.

@@ -215,6 +215,15 @@ final class Trial implements AutoCloseable {
         List<Finding> findings = new ArrayList<>();
         if (answer == Expectation.PANIC) {
             over = true;
+            if (!dead()) {
+                findings.add(new Finding(
+                        Finding.Kind.PANIC,
+                        -1,
+                        "a machine that has panicked answers nobody",
+                        "it answers",
+                        List.of(),
+                        op.toString()));
+            }
             if (!expected.allows(answer)) {
                 findings.add(new Finding(
                         Finding.Kind.PANIC,
@@ -316,6 +325,19 @@ final class Trial implements AutoCloseable {
         }
         over |= !findings.isEmpty();
         return findings;
+    }
+
+    /// Whether the machine is dead and answers nobody any more.
+    private boolean dead() {
+        if (model.panic() == null) {
+            return false;
+        }
+        try {
+            model.hvc(model.cpu(0));
+            return false;
+        } catch (IllegalStateException e) {
+            return true;
+        }
     }
 
     /// Lets all CPUs loose at the same time, which ends the trial.

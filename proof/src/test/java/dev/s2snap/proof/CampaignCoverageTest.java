@@ -33,6 +33,19 @@ class CampaignCoverageTest {
             "StateDump.java",
             "StateHash.java");
 
+    /// The same of methods: names of errors and of variants, dumps of pools and of VMs, states of a page, machines for
+    /// tests, and what tests take away.
+    private static final Set<String> INSTRUMENT_METHODS = Set.of(
+            "Cpus.lost",
+            "Errno.name",
+            "GuestVms.live",
+            "HypLock.held",
+            "HypPool.freeList",
+            "MemProtect.states",
+            "PkvmModel.small",
+            "Ram.writable",
+            "SnapshotCall.of");
+
     private static final double GOAL = 0.95;
 
     /// Branches of a line, and how many of them were not taken.
@@ -114,7 +127,7 @@ class CampaignCoverageTest {
                 String name = file.substring(0, file.length() - ".java".length()) + "." + plain(method.getName());
                 for (int line = Math.max(1, method.getFirstLine()); line <= method.getLastLine(); line++) {
                     int branches = method.getLine(line).getBranchCounter().getTotalCount();
-                    if (branches > 0) {
+                    if (branches > 0 && !INSTRUMENT_METHODS.contains(name)) {
                         lines.add(new Line(
                                 name,
                                 source.get(line - 1).strip(),

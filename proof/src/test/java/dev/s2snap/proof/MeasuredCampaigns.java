@@ -7,9 +7,9 @@ import java.util.function.Supplier;
 
 /// The campaigns whose coverage is measured. Made anew in a [MeasuredHouse], hence public.
 public final class MeasuredCampaigns implements Runnable {
-    private static final int MACHINES = 24;
+    private static final int MACHINES = 28;
     private static final int MORE_MACHINES = 400;
-    private static final int CALLS = 60_000;
+    private static final int CALLS = 75_000;
     private static final int CALLS_TO_SHRINK = 2_000;
 
     @Override
@@ -17,6 +17,7 @@ public final class MeasuredCampaigns implements Runnable {
         campaign(ModelConfig::small, Variant.CORRECTED, 1);
         campaign(() -> ModelConfig.machine(1152L << 20, 40, 12, 1), Variant.CORRECTED, 2);
         campaign(ModelConfig::small, Variant.POSTED, 3);
+        campaign(() -> ModelConfig.small().with(ModelConfig.Feature.DEBUG, false), Variant.POSTED, 4);
         shrunk();
         for (long seed = MACHINES; seed <= MORE_MACHINES; seed++) {
             Machines.any(seed).script();
