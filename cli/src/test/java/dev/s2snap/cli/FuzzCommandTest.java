@@ -32,12 +32,12 @@ class FuzzCommandTest {
 
     @Test
     void aFindingIsPrintedAndWrittenAsAScriptThatRuns() throws IOException {
-        Run run = fuzz("--variant", "posted", "--calls", 1000, "--seed", 4);
+        Run run = fuzz("--variant", "posted", "--calls", 1000, "--seed", 2);
         assertThat(run.status()).isEqualTo(1);
         assertThat(run.text()).contains("D-01 after ").contains("> hvc ").contains("found: D-01");
         Path script = folder.resolve("fuzz-D-01.txt");
         List<String> lines = Files.readAllLines(script);
-        assertThat(lines.getFirst()).startsWith("# found by s2snap fuzz --variant posted, seed 4");
+        assertThat(lines.getFirst()).startsWith("# found by s2snap fuzz --variant posted, seed 2");
         Run replay = Run.of("model", "--script", script);
         assertThat(replay.status()).isZero();
         assertThat(replay.text()).contains("< 0x0 0x").contains("< leaf ret=0 pte=0x0");

@@ -19,7 +19,7 @@ final class HostTlb {
 
     /// What a leaf of a level maps: its first address, and the level in bits that no first address has.
     private long span(long ipa, int level) {
-        return ipa & -geometry.entrySize(level) | (level - TableGeometry.FIRST_LEVEL);
+        return (ipa & -geometry.entrySize(level)) | (level - TableGeometry.FIRST_LEVEL);
     }
 
     private static int level(long span) {

@@ -155,7 +155,7 @@ class CpusTest {
                             order.accumulateAndGet(" called", String::concat);
                         });
                 assertThat(order.get().replace(" loaded", "")).isEqualTo("released called");
-                assertThat(order.get().contains("released loaded called")).isEqualTo(call == calls.get(2));
+                assertThat(order.get().contains("released loaded called")).isEqualTo(call.equals(calls.get(2)));
             }
         }
     }

@@ -8,6 +8,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jetbrains.lincheck.datastructures.IntGen;
 import org.jetbrains.lincheck.datastructures.ModelCheckingOptions;
 import org.jetbrains.lincheck.datastructures.Operation;
@@ -101,14 +102,13 @@ class InterleavingsTest {
     public static class FirstTouch {
         private static final List<MemoryRegion> REGIONS = List.of(new MemoryRegion(0x4000_0000L, 0x2000, 0));
         private static final long[] PAGES = {0x4000_0000L, 0x4000_1000L, 0x0900_0000L};
-        private static Ram last = new Ram(REGIONS, 12);
+        private static final AtomicReference<Ram> LAST = new AtomicReference<>(new Ram(REGIONS, 12));
 
         private final Ram ram = new Ram(REGIONS, 12);
 
         /// Gives back what the execution before this one had: Lincheck does not say when one is over.
         public FirstTouch() {
-            last.close();
-            last = ram;
+            LAST.getAndSet(ram).close();
         }
 
         @Operation
@@ -129,7 +129,7 @@ class InterleavingsTest {
         private final long[][] words = new long[3][3];
 
         public void write(int thread, int page) {
-            words[page][thread] = page + 1;
+            words[page][thread] = page + 1L;
         }
 
         public long read(int thread, int page) {

@@ -165,7 +165,7 @@ final class GuestBook {
         boolean execute = access == Access.EXECUTE;
         if (was != null && was.start == now.start && was.size == now.size) {
             // Rights come and none goes.
-            put(was.with(was.write | write, was.execute | execute, true));
+            put(was.with(was.write || write, was.execute || execute, true));
         } else {
             // What else a block had mapped comes back when it is touched.
             if (was != null) {

@@ -155,7 +155,7 @@ final class HostileHost {
     private long lookup(long address) {
         return switch (random.nextInt(4)) {
             case 0 -> random.nextLong();
-            case 1 -> inputSize + (random.nextLong(3) - 1 << world.shift);
+            case 1 -> inputSize + ((random.nextLong(3) - 1) << world.shift);
             case 2 -> world.address(haunts.systemPage());
             default -> address;
         };

@@ -74,7 +74,7 @@ final class HostileVms {
     }
 
     private static long handle(Vm vm) {
-        return FIRST_HANDLE + vm.slot();
+        return (long) FIRST_HANDLE + vm.slot();
     }
 
     private long kern(int page) {
@@ -113,7 +113,7 @@ final class HostileVms {
         long rootMask = ((long) rootPages << world.shift) - 1;
         boolean aligned = (map.hypPa(map.kernHypVa(rootAddress)) & rootMask) == 0;
         // A root that is not aligned to its size, and else right, is the end (B-22).
-        if (aligned || wrong && random.nextInt(HostileHost.SUICIDAL / 256) == 0) {
+        if (aligned || (wrong && random.nextInt(HostileHost.SUICIDAL / 256) == 0)) {
             plan.hypercall(INIT_VM, kern(kvm), areaAddress, rootAddress);
         }
     }

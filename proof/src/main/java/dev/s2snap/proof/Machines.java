@@ -38,7 +38,6 @@ public final class Machines {
                 }
             } catch (IllegalArgumentException e) {
                 // No machine is like that, more memory than there are addresses for instance: the next one.
-                continue;
             }
         }
     }

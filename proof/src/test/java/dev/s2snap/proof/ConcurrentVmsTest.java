@@ -59,7 +59,7 @@ class ConcurrentVmsTest {
     /// @param root for its stage 2
     /// @param vcpus structs kvm_vcpu
     /// @param vcpuAreas for vCPUs at EL2, and one more
-    private record Plot(long kvm, long area, long root, long[] vcpus, long[] vcpuAreas) {}
+    private record Plot(long kvm, long area, long root, List<Long> vcpus, List<Long> vcpuAreas) {}
 
     /// A machine, and its pages that are handed out one behind the other.
     private static final class Bench implements AutoCloseable {
@@ -92,8 +92,11 @@ class ConcurrentVmsTest {
             return base;
         }
 
-        long[] takeEach(int count, long size) {
-            return LongStream.generate(() -> take(pages(size), 1)).limit(count).toArray();
+        List<Long> takeEach(int count, long size) {
+            return LongStream.generate(() -> take(pages(size), 1))
+                    .limit(count)
+                    .boxed()
+                    .toList();
         }
 
         /// A VM's memory, with its structs filled in and shared.
@@ -107,9 +110,9 @@ class ConcurrentVmsTest {
             ram.set(plot.kvm + VmStructs.KVM_CREATED_VCPUS, vcpus);
             share(plot.kvm, VmStructs.KVM_SIZE);
             for (int index = 0; index < vcpus; index++) {
-                ram.set(plot.vcpus[index] + VmStructs.VCPU_KVM, kern(plot.kvm));
-                ram.set(plot.vcpus[index] + VmStructs.VCPU_INDEX, index);
-                share(plot.vcpus[index], VmStructs.VCPU_SIZE);
+                ram.set(plot.vcpus.get(index) + VmStructs.VCPU_KVM, kern(plot.kvm));
+                ram.set(plot.vcpus.get(index) + VmStructs.VCPU_INDEX, index);
+                share(plot.vcpus.get(index), VmStructs.VCPU_SIZE);
             }
             return plot;
         }
@@ -178,9 +181,9 @@ class ConcurrentVmsTest {
             List<Long> pages = new ArrayList<>();
             add(pages, plot.root, rootPages);
             for (int index = 0; index < vcpus; index++) {
-                add(pages, plot.vcpuAreas[index], pages(VmStructs.HYP_VCPU_SIZE));
+                add(pages, plot.vcpuAreas.get(index), pages(VmStructs.HYP_VCPU_SIZE));
             }
-            add(pages, plot.area, pages(VmStructs.vmArea(plot.vcpus.length)));
+            add(pages, plot.area, pages(VmStructs.vmArea(plot.vcpus.size())));
             return pages.reversed();
         }
 
@@ -230,7 +233,7 @@ class ConcurrentVmsTest {
             assertThat(kernel.call(cpu, lent)).isZero();
             TranslationTable copy = kernel.read(lent);
             for (Plot plot : plots) {
-                long end = plot.area + VmStructs.vmArea(plot.vcpus.length);
+                long end = plot.area + VmStructs.vmArea(plot.vcpus.size());
                 boolean first = away(copy, plot.area);
                 for (long address = plot.area + page; address < end; address += page) {
                     assertThat(away(copy, address)).isEqualTo(first);
@@ -337,8 +340,8 @@ class ConcurrentVmsTest {
                 case 0, 1 -> create(cpu, number, plot);
                 case 2, 3 -> extend(cpu, number, plot);
                 case 4, 5 -> {
-                    int index = random.nextInt(plot.vcpus.length);
-                    assertThat(bench.call(cpu, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus[index])))
+                    int index = random.nextInt(plot.vcpus.size());
+                    assertThat(bench.call(cpu, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus.get(index))))
                             .isEqualTo(index < vcpus[number] ? 0 : Errno.EINVAL);
                 }
                 case 6 -> {
@@ -376,16 +379,16 @@ class ConcurrentVmsTest {
 
         private void extend(Cpu cpu, int number, Plot plot) {
             int index = vcpus[number];
-            if (handle[number] != 0 && index < plot.vcpus.length) {
-                assertThat(bench.extend(cpu, handle[number], plot.vcpus[index], plot.vcpuAreas[index]))
+            if (handle[number] != 0 && index < plot.vcpus.size()) {
+                assertThat(bench.extend(cpu, handle[number], plot.vcpus.get(index), plot.vcpuAreas.get(index)))
                         .isZero();
                 vcpus[number]++;
                 return;
             }
             // What a refused call gives back it has cleared.
-            long area = plot.vcpuAreas[plot.vcpus.length];
+            long area = plot.vcpuAreas.get(plot.vcpus.size());
             bench.store(cpu, area + 16, calls);
-            assertThat(bench.extend(cpu, handle[number], plot.vcpus[0], area))
+            assertThat(bench.extend(cpu, handle[number], plot.vcpus.get(0), area))
                     .isEqualTo(handle[number] == 0 ? Errno.ENOENT : Errno.EINVAL);
             assertThat(bench.load(cpu, area + 16)).isZero();
         }
@@ -510,7 +513,7 @@ class ConcurrentVmsTest {
         private Plot brought(int id) {
             Plot mine = plots.get(id);
             Plot first = plots.getFirst();
-            long[] vcpuAreas = sameVcpuArea() ? first.vcpuAreas : mine.vcpuAreas;
+            List<Long> vcpuAreas = sameVcpuArea() ? first.vcpuAreas : mine.vcpuAreas;
             return switch (overlap()) {
                 case AREA -> new Plot(mine.kvm, first.area, mine.root, mine.vcpus, vcpuAreas);
                 case ROOT -> new Plot(mine.kvm, mine.area, first.root, mine.vcpus, vcpuAreas);
@@ -523,7 +526,7 @@ class ConcurrentVmsTest {
             Plot mine = brought(cpu.id());
             answers[cpu.id()] = switch (part) {
                 case 0 -> bench.create(cpu, mine.kvm, mine.area, mine.root);
-                case 1 -> bench.extend(cpu, handle, mine.vcpus[0], mine.vcpuAreas[0]);
+                case 1 -> bench.extend(cpu, handle, mine.vcpus.get(0), mine.vcpuAreas.get(0));
                 default -> bench.call(cpu, Hypercall.PKVM_TEARDOWN_VM, handle);
             };
         }
@@ -613,7 +616,7 @@ class ConcurrentVmsTest {
                     }
                     // There is no other now, and the slot is free before the memory is.
                     assertThat(handle).isEqualTo(FIRST_HANDLE);
-                    assertThat(bench.extend(cpu, handle, mine.vcpus[0], memory.vcpuAreas[0]))
+                    assertThat(bench.extend(cpu, handle, mine.vcpus.get(0), memory.vcpuAreas.get(0)))
                             .isZero();
                     assertThat(bench.call(cpu, Hypercall.PKVM_TEARDOWN_VM, handle))
                             .isZero();
@@ -657,7 +660,7 @@ class ConcurrentVmsTest {
             handle = bench.create(cpu, plot.kvm, plot.area, plot.root);
             assertThat(handle).isEqualTo(FIRST_HANDLE);
             bench.store(cpu, plot.kvm + VmStructs.KVM_HANDLE, handle);
-            assertThat(bench.extend(cpu, handle, plot.vcpus[0], plot.vcpuAreas[0]))
+            assertThat(bench.extend(cpu, handle, plot.vcpus.get(0), plot.vcpuAreas.get(0)))
                     .isZero();
         }
 
@@ -674,9 +677,13 @@ class ConcurrentVmsTest {
         }
 
         boolean extend(Cpu cpu) {
-            bench.store(cpu, plot.vcpuAreas[1] + 16, 1);
+            bench.store(cpu, plot.vcpuAreas.get(1) + 16, 1);
             if (!bench.issue(
-                    cpu, Hypercall.PKVM_INIT_VCPU, handle, bench.kern(plot.vcpus[1]), bench.kern(plot.vcpuAreas[1]))) {
+                    cpu,
+                    Hypercall.PKVM_INIT_VCPU,
+                    handle,
+                    bench.kern(plot.vcpus.get(1)),
+                    bench.kern(plot.vcpuAreas.get(1)))) {
                 return false;
             }
             extended = cpu.x(1);
@@ -706,7 +713,7 @@ class ConcurrentVmsTest {
         }
 
         private boolean run(Cpu cpu, int index) {
-            if (!bench.issue(cpu, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus[index]))) {
+            if (!bench.issue(cpu, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus.get(index)))) {
                 cutOff = true;
                 return false;
             }
@@ -718,7 +725,7 @@ class ConcurrentVmsTest {
         void end(Cpu cpu) {
             assertThat(bench.call(cpu, Hypercall.PKVM_TEARDOWN_VM, handle)).isEqualTo(Errno.ENOENT);
             bench.drain(cpu, plot, extended == 0 ? 2 : 1);
-            assertThat(bench.load(cpu, plot.vcpuAreas[1] + 16)).isZero();
+            assertThat(bench.load(cpu, plot.vcpuAreas.get(1) + 16)).isZero();
         }
     }
 
@@ -792,7 +799,7 @@ class ConcurrentVmsTest {
             long handle = bench.create(cpu, plot.kvm, plot.area, plot.root);
             bench.store(cpu, plot.kvm + VmStructs.KVM_HANDLE, handle);
             for (int index = 0; index < 2; index++) {
-                assertThat(bench.extend(cpu, handle, plot.vcpus[index], plot.vcpuAreas[index]))
+                assertThat(bench.extend(cpu, handle, plot.vcpus.get(index), plot.vcpuAreas.get(index)))
                         .isZero();
             }
             CountDownLatch loaded = new CountDownLatch(3);
@@ -802,22 +809,22 @@ class ConcurrentVmsTest {
                 await(done);
             });
             PkvmModel.Program first =
-                    each -> assertThat(bench.call(each, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus[0])))
+                    each -> assertThat(bench.call(each, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus.get(0))))
                             .isZero();
             bench.model.run(
                     first,
                     first,
-                    each -> assertThat(bench.call(each, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus[1])))
+                    each -> assertThat(bench.call(each, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus.get(1))))
                             .isZero(),
                     each -> {
                         await(loaded);
-                        assertThat(bench.extend(each, handle, plot.vcpus[2], plot.vcpuAreas[2]))
+                        assertThat(bench.extend(each, handle, plot.vcpus.get(2), plot.vcpuAreas.get(2)))
                                 .isZero();
                         bench.snapshot(each, List.of(plot));
                         done.countDown();
                     });
             GuestCode.of(bench.model, () -> {});
-            assertThat(bench.call(cpu, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus[2])))
+            assertThat(bench.call(cpu, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus.get(2))))
                     .isZero();
             assertThat(bench.call(cpu, Hypercall.PKVM_TEARDOWN_VM, handle)).isZero();
             bench.drain(cpu, plot, 3);
@@ -834,7 +841,7 @@ class ConcurrentVmsTest {
             Cpu cpu = bench.model.cpu(0);
             long handle = bench.create(cpu, plot.kvm, plot.area, plot.root);
             bench.store(cpu, plot.kvm + VmStructs.KVM_HANDLE, handle);
-            assertThat(bench.extend(cpu, handle, plot.vcpus[0], plot.vcpuAreas[0]))
+            assertThat(bench.extend(cpu, handle, plot.vcpus.get(0), plot.vcpuAreas.get(0)))
                     .isZero();
             CountDownLatch loaded = new CountDownLatch(1);
             CountDownLatch over = new CountDownLatch(1);
@@ -843,7 +850,7 @@ class ConcurrentVmsTest {
                 await(over);
             });
             bench.model.run(
-                    each -> assertThat(bench.issue(each, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus[0])))
+                    each -> assertThat(bench.issue(each, Hypercall.KVM_VCPU_RUN, bench.kern(plot.vcpus.get(0))))
                             .isFalse(),
                     each -> {
                         await(loaded);
@@ -857,8 +864,8 @@ class ConcurrentVmsTest {
                                         each,
                                         Hypercall.PKVM_INIT_VCPU,
                                         handle,
-                                        bench.kern(plot.vcpus[1]),
-                                        bench.kern(plot.vcpuAreas[1])))
+                                        bench.kern(plot.vcpus.get(1)),
+                                        bench.kern(plot.vcpuAreas.get(1))))
                                 .isFalse();
                     });
             assertThat(bench.model.panic()).hasMessage("WARN __pkvm_teardown_vm");

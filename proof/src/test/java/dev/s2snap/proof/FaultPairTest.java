@@ -71,7 +71,7 @@ class FaultPairTest {
 
     /// Its list has two pages in each part of memory.
     private static HonestSnapshot snapshot(Trial trial) {
-        return new HonestSnapshot(trial, part(1), part(1) + (8L << SHIFT), TABLE / 2 >>> SHIFT);
+        return new HonestSnapshot(trial, part(1), part(1) + (8L << SHIFT), (TABLE / 2) >>> SHIFT);
     }
 
     /// The page before the end of a part, and the first one of the next.

@@ -24,10 +24,11 @@ record Unreached(String method, int branches, String line, String reason) {
                     .toList();
             List<Unreached> list = new ArrayList<>();
             for (int i = 0; i < lines.size(); i += 3) {
-                String[] head = lines.get(i).split(" ");
+                String head = lines.get(i);
+                int blank = head.indexOf(' ');
                 list.add(new Unreached(
-                        head[0],
-                        Integer.parseInt(head[1]),
+                        head.substring(0, blank),
+                        Integer.parseInt(head.substring(blank + 1)),
                         lines.get(i + 1).strip(),
                         lines.get(i + 2).strip()));
             }
