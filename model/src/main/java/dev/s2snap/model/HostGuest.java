@@ -447,8 +447,7 @@ public final class HostGuest {
     }
 
     /// Splits blocks of the range into pages that map the same, as KVM does it ahead of a dirty log where it was asked
-    /// to
-    /// (KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE).
+    /// to (KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE).
     ///
     /// @param tables table pages that it may take: one for each block
     /// @return 0, or -ENOMEM if there are not so many, or more blocks than tables: the first ones are split then

@@ -1,8 +1,7 @@
 package dev.s2snap.model;
 
 /// Sees what the host of a machine does, from [PkvmModel#hvc], [PkvmModel#read] and [PkvmModel#write]: each hypercall
-/// and
-/// each access, before it is made and when it is over. One thread only.
+/// and each access, before it is made and when it is over. One thread only.
 public interface HostWatch {
     /// A hypercall, with the registers that it is made with.
     void calls(Cpu cpu);

@@ -296,8 +296,8 @@ final class Hypervisor {
 
     /// `__pkvm_create_private_mapping`: takes addresses of the private range for [physical, physical + size), rounded
     /// out to pages, and maps them. The specification has the range and its end, not the errors. Here: -ENOMEM where
-    /// the range is empty or would reach the vmemmap, else that of the mapping, and then the addresses are gone all
-    /// the same.
+    /// the range is empty or would reach the vmemmap, else that of the mapping, and then the addresses are gone all the
+    /// same.
     ///
     /// @param prot R, W, X, DEVICE
     /// @return the EL2 address of `physical`, or an errno; -ERANGE before initialisation, as all walks

@@ -26,8 +26,7 @@ import org.jspecify.annotations.Nullable;
 /// [IllegalStateException].
 ///
 /// One thread at a time may use a machine, and is whatever CPU it says, else CPU 0. [#run] is where the CPUs are
-/// threads,
-/// one for each: inside, a thread may call [#hvc] for its own CPU, [#read] and [#write], [#primitives], and of
+/// threads, one for each: inside, a thread may call [#hvc] for its own CPU, [#read] and [#write], [#primitives], and of
 /// [#hostKernel] what allocates, calls, reads and frees; whatever else changes or reads the machine as a whole belongs
 /// before or behind. A [Recorder] and an observer are called by all threads then; a [WriteLog] is refused.
 public final class PkvmModel implements Machine, AutoCloseable {
@@ -275,8 +274,7 @@ public final class PkvmModel implements Machine, AutoCloseable {
     }
 
     /// One attempt at an access of the host, without the fault that may follow: translation and access are one to a
-    /// TLBI
-    /// of another CPU, which waits.
+    /// TLBI of another CPU, which waits.
     ///
     /// @return null if the host's stage 2, and what this CPU remembers of it, do not allow it
     Access.@Nullable Done attempt(Cpu cpu, long address, boolean write, long value) {

@@ -39,8 +39,7 @@ public final class ScriptRunner implements AutoCloseable {
     }
 
     /// Runs on a machine that is there already; the script then has no `cfg` and `init`, and [#close] leaves the
-    /// machine
-    /// to its owner.
+    /// machine to its owner.
     public ScriptRunner on(PkvmModel machine) {
         model = machine;
         borrowed = true;

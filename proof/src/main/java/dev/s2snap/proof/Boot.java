@@ -18,9 +18,8 @@ import java.util.List;
 import java.util.SplittableRandom;
 
 /// A machine brought up call by call, by a host that is not always right: memory for the hypervisor that is too little
-/// or
-/// no whole pages, private mappings before, between and after, of what cannot be mapped, and CPUs that go under their
-/// stage 2 one by one, and twice. In the end it is the machine that a boot in one go makes.
+/// or no whole pages, private mappings before, between and after, of what cannot be mapped, and CPUs that go under
+/// their stage 2 one by one, and twice. In the end it is the machine that a boot in one go makes.
 final class Boot {
     private static final String CALL = "the boot";
 

@@ -5,8 +5,7 @@ import java.util.Set;
 import java.util.TreeSet;
 
 /// Which of the known defects of the posted snapshot call a finding shows (docs/defects.md): from what the host asked
-/// for and
-/// what came of it. For a person and a table; nothing depends on it but which findings count as the same.
+/// for and what came of it. For a person and a table; nothing depends on it but which findings count as the same.
 final class Diagnosis {
     /// What the host asked for.
     ///

@@ -12,13 +12,12 @@ import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /// The abstract state of one guest of the machine's own kernel: its memory slots, what its table may map, and which
-/// pages
-/// it has written. A finite map from guest addresses to rights, with one function for each operation; no descriptors.
+/// pages it has written. A finite map from guest addresses to rights, with one function for each operation; no
+/// descriptors.
 ///
 /// Written from what KVM promises (`kvm_mmu_*`, `user_mem_abort` of 6.12) and from the Arm ARM, not from the model's
-/// code.
-/// Where that is loose, so is the book: whether a fault in a slot of blocks maps the block or the page is left to the
-/// kernel, if both are allowed; the book then keeps what it did, and is exact about the rights.
+/// code. Where that is loose, so is the book: whether a fault in a slot of blocks maps the block or the page is left to
+/// the kernel, if both are allowed; the book then keeps what it did, and is exact about the rights.
 final class GuestBook {
     private final long granule;
     private final long block;

@@ -26,8 +26,7 @@ import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
 
 /// What a [KernelHost] does beside its guests: honest snapshots, files of debugfs, VMs without a table of their own,
-/// and
-/// memory that is used.
+/// and memory that is used.
 final class KernelChores {
     private static final int SNAPSHOTS = 2;
 

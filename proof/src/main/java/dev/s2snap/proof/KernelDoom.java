@@ -9,8 +9,7 @@ import dev.s2snap.model.VmStructs;
 import java.util.SplittableRandom;
 
 /// What a kernel does once: it goes on with memory that it has not got, or that the hypervisor has not got any more.
-/// The
-/// oracle says that this is the end of the machine.
+/// The oracle says that this is the end of the machine.
 final class KernelDoom {
     private static final int TEARDOWN_VM = 27;
 

@@ -2,14 +2,11 @@ package dev.s2snap.proof;
 
 import dev.s2snap.model.Errno;
 import dev.s2snap.model.HostGuest;
-import dev.s2snap.model.HostGuest.Access;
-import dev.s2snap.model.HostGuest.Backing;
 import dev.s2snap.model.HostKernel;
 import dev.s2snap.model.HostKernel.HostException;
 import dev.s2snap.model.HostKvm;
 import dev.s2snap.model.Hypercalls;
 import dev.s2snap.model.PkvmModel;
-import dev.s2snap.proof.GuestBook.Difference;
 import dev.s2snap.proof.GuestBook.Leaf;
 import dev.s2snap.vmsa.TableGeometry;
 import dev.s2snap.vmsa.TranslationTable;
@@ -18,25 +15,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
-import org.jspecify.annotations.Nullable;
 
 /// The machine's own kernel at work, beside the hostile host: VMs with memory slots, faults, dirty logs, aging, files
-/// of
-/// debugfs, honest snapshots; and what it does when memory runs out or the hypervisor refuses.
+/// of debugfs, honest snapshots; and what it does when memory runs out or the hypervisor refuses.
 ///
 /// Its hypercalls and accesses are steps, which the oracle judges ([Trial#kernel]). What only the kernel knows, its
-/// guests'
-/// tables, is compared with a [GuestBook] after each act: rights, dirty logs, that no two guests have a page in common,
-/// that a guest's pages are the host's, and that all memory comes back.
+/// guests' tables, is compared with a [GuestBook] after each act: rights, dirty logs, that no two guests have a page in
+/// common, that a guest's pages are the host's, and that all memory comes back.
 final class KernelHost {
     /// Steps of the hostile host for each of the kernel's.
     private static final int PATIENCE = 7;
 
     /// Most guests at once.
     private static final int GUESTS = 3;
-
-    /// Most slots of a guest: each takes tables, all of which are read when it dies.
-    private static final int SLOTS = 3;
 
     /// It ends the machine once in so many acts.
     private static final int SUICIDAL = 250;
@@ -58,6 +49,7 @@ final class KernelHost {
     private final KernelMemory memory;
     private final KernelChores chores;
     private final KernelDoom doom;
+    private final GuestDeeds deeds;
     private final List<Vm> vms = new ArrayList<>();
     private final List<Finding> findings = new ArrayList<>();
     private final int mostBits;
@@ -101,6 +93,7 @@ final class KernelHost {
         memory = new KernelMemory(trial);
         chores = new KernelChores(this, model, memory, random);
         doom = new KernelDoom(trial, memory, chores, random);
+        deeds = new GuestDeeds(this, trial, memory, random);
         mostBits = model.host().optional().orElseThrow().geometry().inputBits();
     }
 
@@ -193,8 +186,8 @@ final class KernelHost {
             case 3 -> chores.touch();
             default -> {
                 if (vm != null && random.nextInt(3) == 0 && vm.alive()) {
-                    addMemory(vm);
-                    fault(vm);
+                    deeds.addMemory(vm);
+                    deeds.fault(vm);
                 } else if (vm != null) {
                     file(vm);
                 }
@@ -220,19 +213,11 @@ final class KernelHost {
                 default ->
                     doom.strangePage(true, () -> {
                         if (vm != null && vm.alive()) {
-                            fault(vm);
-                            fault(vm);
+                            deeds.fault(vm);
+                            deeds.fault(vm);
                         }
                     });
             }
-        }
-    }
-
-    /// What a guest may not do any more the hypervisor has told all CPUs, as far as it knows the guest.
-    private void invalidated(Vm vm, boolean needed) {
-        boolean done = trial.invalidatedGuests().contains(vm.guest.vmid());
-        if (needed && vm.guest.vmid() != 0 && !done) {
-            finds(-1, "what was taken from VMID " + vm.guest.vmid() + " is invalidated", "it was not");
         }
     }
 
@@ -270,7 +255,7 @@ final class KernelHost {
             if (guest.geometry().inputBits() != wanted) {
                 finds(-1, "a guest of " + wanted + " bits", guest.geometry().toString());
             }
-            addMemory(vm);
+            deeds.addMemory(vm);
         } catch (IllegalArgumentException e) {
             answered(taken, "a VM", e);
         } catch (HostException e) {
@@ -291,15 +276,15 @@ final class KernelHost {
             return;
         }
         switch (random.nextInt(32)) {
-            case 0 -> run(vm);
-            case 1, 2 -> addMemory(vm);
-            case 3, 4 -> log(vm);
-            case 5, 6, 7, 8 -> readLog(vm);
-            case 9, 10 -> writeProtect(vm);
-            case 11, 12 -> age(vm);
-            case 13, 14 -> unmap(vm);
-            case 15, 16 -> split(vm);
-            case 17 -> flush(vm);
+            case 0 -> deeds.run(vm);
+            case 1, 2 -> deeds.addMemory(vm);
+            case 3, 4 -> deeds.log(vm);
+            case 5, 6, 7, 8 -> deeds.readLog(vm);
+            case 9, 10 -> deeds.writeProtect(vm);
+            case 11, 12 -> deeds.age(vm);
+            case 13, 14 -> deeds.unmap(vm);
+            case 15, 16 -> deeds.split(vm);
+            case 17 -> deeds.flush(vm);
             case 18, 19, 20, 21 -> file(vm);
             case 22 -> {
                 // Files stay open and the process dies.
@@ -309,242 +294,9 @@ final class KernelHost {
             }
             default -> {
                 for (int i = random.nextInt(10); i >= 0 && !trial.over(); i--) {
-                    fault(vm);
+                    deeds.fault(vm);
                 }
             }
-        }
-    }
-
-    private void run(Vm vm) {
-        if (vm.vcpus == 0) {
-            return;
-        }
-        deed("run VM " + vm.guest.name());
-        int answer = vm.guest.run(random.nextInt(vm.vcpus));
-        if (answer != 0 && !(answer == Errno.ENOMEM && vm.guest.vmid() == 0 && (memory.low() || spoiling))) {
-            finds(-1, "it runs", Errno.name(answer));
-        }
-    }
-
-    private void addMemory(Vm vm) {
-        long granule = vm.guest.geometry().granule();
-        long block = vm.guest.geometry().entrySize(TableGeometry.LAST_LEVEL - 1);
-        long space = vm.guest.geometry().inputSize();
-        long start = random.nextInt(4) * block + (random.nextInt(4) == 0 ? random.nextInt(64) * granule : 0);
-        long size = random.nextInt(4) == 0 ? (1 + random.nextInt(64)) * granule : (1 + random.nextInt(3)) * block;
-        switch (random.nextInt(24)) {
-            case 0 -> start = space - size;
-            case 1 -> start = random.nextLong();
-            case 2 -> size = random.nextLong(-1, 3) * granule / 2;
-            case 3 -> start = space;
-            case 4 -> size = Long.MAX_VALUE & -granule;
-            default -> {}
-        }
-        Backing backing = random.nextBoolean() ? Backing.PAGES : Backing.BLOCKS;
-        boolean readOnly = random.nextInt(5) == 0;
-        if (vm.book.slots().size() == SLOTS && start >= 0) {
-            start = vm.book.slots().getFirst();
-        }
-        deed("slot of 0x" + Long.toHexString(size) + " bytes at 0x" + Long.toHexString(start) + " of VM "
-                + vm.guest.name());
-        boolean taken = true;
-        try {
-            vm.guest.addMemory(start, size, backing, readOnly);
-        } catch (IllegalArgumentException e) {
-            taken = false;
-        }
-        if (vm.book.addMemory(start, size, backing, readOnly) != taken) {
-            finds(start, taken ? "there is no such slot" : "a slot", taken ? "it was taken" : "it was refused");
-        }
-    }
-
-    /// An address in a slot, mostly; often the same.
-    private long address(Vm vm) {
-        List<Long> slots = vm.book.slots();
-        if (slots.isEmpty() || random.nextInt(12) == 0) {
-            return random.nextInt(3) == 0
-                    ? vm.guest.geometry().inputSize() + random.nextInt(3) * 8L - 8
-                    : random.nextLong(vm.guest.geometry().inputSize());
-        }
-        long start = slots.get(random.nextInt(slots.size()));
-        long size = vm.book.slotSize(start);
-        return start
-                + switch (random.nextInt(4)) {
-                    case 0 -> random.nextLong(size);
-                    case 1 -> size - 1;
-                    default ->
-                        Math.min(
-                                size - 1,
-                                random.nextInt(8) * vm.guest.geometry().granule() + 8);
-                };
-    }
-
-    private void fault(Vm vm) {
-        long ipa = address(vm);
-        Access access = Access.values()[random.nextInt(3)];
-        deed("fault of VM " + vm.guest.name() + " at 0x" + Long.toHexString(ipa) + ", " + access);
-        int answer = vm.guest.fault(ipa, access);
-        int expected = vm.book.emulated(ipa, access) ? GuestBook.EMULATED : 0;
-        if (expected == 0 && answer == Errno.ENOMEM && (memory.low() || spoiling || vm.vcpus == 0)) {
-            return;
-        }
-        if (answer != expected) {
-            finds(ipa, "the answer is " + expected, answer + "");
-        } else if (answer == 0) {
-            Leaf now = GuestSight.at(table(vm), ipa);
-            vm.book.faulted(ipa, access, now).forEach(this::differs);
-        }
-    }
-
-    private void differs(Difference difference) {
-        finds(difference.address(), difference.said(), difference.seen());
-    }
-
-    /// Without the host's stage 2 in between, whose faults would be steps.
-    private TranslationTable table(Vm vm) {
-        TranslationTable table = vm.guest.table();
-        if (table == null) {
-            throw new IllegalStateException("VM " + vm.guest.name() + " has no table");
-        }
-        return new TranslationTable(model.memory(), table.geometry(), table.root());
-    }
-
-    // Ranges.
-
-    private record Range(long start, long size) {}
-
-    private @Nullable Range range(Vm vm) {
-        TableGeometry shape = vm.guest.geometry();
-        long start = address(vm) & -shape.granule();
-        if (!shape.covers(start)) {
-            return null;
-        }
-        long most = Math.min(shape.inputSize() - start, 2 * shape.entrySize(TableGeometry.LAST_LEVEL - 1));
-        long size = switch (random.nextInt(8)) {
-            case 0 -> 0;
-            case 1, 2 -> most;
-            case 3, 4 -> (1 + random.nextInt(32)) * shape.granule();
-            default -> shape.granule();
-        };
-        return new Range(start, Math.min(size, most));
-    }
-
-    private void log(Vm vm) {
-        long start = someSlot(vm);
-        deed("dirty log of VM " + vm.guest.name() + " at 0x" + Long.toHexString(start));
-        trial.invalidatedGuests();
-        boolean logged = !refused(IllegalArgumentException.class, () -> vm.guest.logDirtyPages(start));
-        invalidated(vm, logged);
-        if (vm.book.log(start) != logged) {
-            finds(start, logged ? "there is no slot" : "the log is on", logged ? "the log is on" : "it was refused");
-        }
-    }
-
-    private long someSlot(Vm vm) {
-        List<Long> slots = vm.book.slots();
-        return slots.isEmpty() || random.nextInt(6) == 0
-                ? address(vm) & -vm.guest.geometry().granule()
-                : slots.get(random.nextInt(slots.size()));
-    }
-
-    private void readLog(Vm vm) {
-        long start = someSlot(vm);
-        deed("dirty pages of VM " + vm.guest.name() + " at 0x" + Long.toHexString(start));
-        List<Long> dirty = null;
-        trial.invalidatedGuests();
-        try {
-            dirty = vm.guest.readDirtyLog(start);
-        } catch (IllegalArgumentException e) {
-            answered(true, "", e);
-        }
-        invalidated(vm, dirty != null && !dirty.isEmpty());
-        List<Long> said = vm.book.readLog(start);
-        if (dirty == null ? said != null : !dirty.equals(said)) {
-            finds(start, "dirty: " + said, "" + dirty);
-        }
-    }
-
-    private void writeProtect(Vm vm) {
-        Range range = range(vm);
-        if (range != null) {
-            deed("write-protect VM " + vm.guest.name() + ", " + range);
-            trial.invalidatedGuests();
-            vm.guest.writeProtect(range.start, range.size);
-            invalidated(vm, true);
-            vm.book.writeProtect(range.start, range.size);
-        }
-    }
-
-    private void age(Vm vm) {
-        Range range = range(vm);
-        if (range == null) {
-            return;
-        }
-        deed("age VM " + vm.guest.name() + ", " + range);
-        boolean said = vm.book.used(range.start, range.size);
-        boolean seen = vm.guest.used(range.start, range.size);
-        if (said == seen && random.nextBoolean()) {
-            seen = vm.guest.age(range.start, range.size);
-            vm.book.age(range.start, range.size);
-        }
-        if (said != seen) {
-            finds(range.start, said ? "it was used" : "nothing was used", seen ? "it was" : "it was not");
-        }
-    }
-
-    private void unmap(Vm vm) {
-        Range range = range(vm);
-        if (range != null) {
-            deed("unmap of VM " + vm.guest.name() + ", " + range);
-            trial.invalidatedGuests();
-            vm.guest.unmap(range.start, range.size);
-            invalidated(vm, vm.book.maps(range.start, range.size));
-            vm.book.unmap(range.start, range.size);
-        }
-    }
-
-    private void split(Vm vm) {
-        long granule = vm.guest.geometry().granule();
-        List<Leaf> blockLeaves =
-                vm.book.leaves().stream().filter(leaf -> leaf.size() > granule).toList();
-        Leaf leaf = blockLeaves.isEmpty() ? null : blockLeaves.get(random.nextInt(blockLeaves.size()));
-        Range range =
-                leaf == null ? range(vm) : new Range(leaf.start(), random.nextBoolean() ? granule : 2 * leaf.size());
-        if (range == null || range.size > vm.guest.geometry().inputSize() - range.start) {
-            return;
-        }
-        int tables = random.nextInt(4);
-        deed("split blocks of VM " + vm.guest.name() + ", " + range + ", " + tables + " tables");
-        long blocks = vm.book.blocks(range.start, range.size);
-        trial.invalidatedGuests();
-        int answer = vm.guest.split(range.start, range.size, tables);
-        invalidated(vm, blocks > 0 && answer == 0);
-        boolean enough = blocks <= tables;
-        boolean nothing = answer == Errno.ENOMEM && memory.low() && tables > 0;
-        if (!nothing && answer != (enough ? 0 : Errno.ENOMEM)) {
-            finds(range.start, blocks + " blocks, " + tables + " tables", Errno.name(answer));
-        }
-        // With -ENOMEM none is split for want of memory, or as many as there were tables.
-        boolean untouched = nothing && sameBlocks(vm, range, blocks);
-        vm.book.split(range.start, range.size, untouched ? 0 : Math.min(blocks, tables));
-    }
-
-    private boolean sameBlocks(Vm vm, Range range, long blocks) {
-        List<Leaf> seen = GuestSight.all(table(vm)).leaves();
-        long granule = vm.guest.geometry().granule();
-        return seen.stream()
-                        .filter(leaf -> leaf.size() > granule
-                                && leaf.start() < range.start + range.size
-                                && leaf.end() > range.start)
-                        .count()
-                == blocks;
-    }
-
-    private void flush(Vm vm) {
-        Range range = range(vm);
-        if (range != null) {
-            deed("flush VM " + vm.guest.name() + ", " + range);
-            vm.guest.flush(range.start, range.size);
         }
     }
 
@@ -563,43 +315,9 @@ final class KernelHost {
         }
     }
 
-    private void mustBeRefused(String what, Runnable call) {
-        deed(what);
-        if (!refused(IllegalStateException.class, call)) {
-            finds(-1, "this is refused", "it was done");
-        }
-    }
-
     private void refusals() {
-        if (vms.isEmpty()) {
-            return;
-        }
-        Vm vm = vms.get(random.nextInt(vms.size()));
-        HostGuest guest = vm.guest;
-        if (vm.killed) {
-            mustBeRefused("fault after the process's death", () -> guest.fault(0, Access.READ));
-            mustBeRefused("second death", guest::kill);
-        }
-        if (guest.closed()) {
-            mustBeRefused("second close", guest::close);
-            return;
-        }
-        if (vm.killed) {
-            return;
-        }
-        // Beyond the table: nothing happens, and the kernel says so.
-        long beyond = guest.geometry().inputSize();
-        long page = guest.geometry().granule();
-        switch (random.nextInt(4)) {
-            case 0 -> mustBeRefused("write-protect beyond the guest", () -> guest.writeProtect(beyond, page));
-            case 1 -> mustBeRefused("age beyond the guest", () -> guest.age(beyond, page));
-            case 2 -> mustBeRefused("unmap beyond the guest", () -> guest.unmap(beyond - page, 2 * page));
-            default -> {
-                // With forced write-back there is nothing to flush anywhere.
-                if (!guest.forcedWriteBack()) {
-                    mustBeRefused("flush beyond the guest", () -> guest.flush(beyond, page));
-                }
-            }
+        if (!vms.isEmpty()) {
+            deeds.refusals(vms.get(random.nextInt(vms.size())));
         }
     }
 
@@ -629,8 +347,7 @@ final class KernelHost {
     }
 
     /// One of the next pages that it takes is shared with the hypervisor already: what it asks for then is refused, and
-    /// it
-    /// has to have everything back.
+    /// it has to have everything back.
     private void spoilt() {
         long page = memory.next(1 + random.nextInt(12));
         if (page == -1) {
@@ -644,7 +361,7 @@ final class KernelHost {
         } else {
             create();
             if (!vms.isEmpty() && vms.getLast().alive()) {
-                run(vms.getLast());
+                deeds.run(vms.getLast());
             }
         }
         spoiling = false;
@@ -751,9 +468,9 @@ final class KernelHost {
         if (table == null) {
             return;
         }
-        GuestSight.Whole whole = GuestSight.all(table(vm));
+        GuestSight.Whole whole = GuestSight.all(deeds.table(vm));
         whole.problems().forEach(problem -> finds(-1, "a guest's table has pages and blocks", problem));
-        vm.book.compare(whole.leaves()).forEach(this::differs);
+        vm.book.compare(whole.leaves()).forEach(deeds::differs);
         int vmid = vm.guest.vmid();
         if (vmid != 0 && !world.vms.containsKey(vmid - 1)) {
             finds(-1, "VMID " + vmid + " is the hypervisor's slot plus 1", "it has no VM there");

@@ -10,10 +10,8 @@ import java.util.Deque;
 /// that are free.
 ///
 /// A hostile host has the same memory. Pages that it has given away the kernel leaves alone, as a kernel knows what it
-/// has
-/// given away; and what the kernel uses the hostile host has to leave alone ([#harmedBy]), because a kernel whose
-/// tables
-/// are overwritten behind its back has nothing left that could be predicted.
+/// has given away; and what the kernel uses the hostile host has to leave alone ([#harmedBy]), because a kernel whose
+/// tables are overwritten behind its back has nothing left that could be predicted.
 final class KernelMemory {
     private static final int SHARE = 8;
 
@@ -167,8 +165,7 @@ final class KernelMemory {
     }
 
     /// A VM with so many vCPUs has died whose hypervisor's side nobody can ask for any more: its structs stay shared,
-    /// and
-    /// what was donated for it is out of the kernel's books.
+    /// and what was donated for it is out of the kernel's books.
     void robbed(int vcpus) {
         int root = trial.scene().rootPages();
         lost(pagesOf(VmStructs.KVM_SIZE) + pagesOf(VmStructs.vmArea(vcpus)) + root);

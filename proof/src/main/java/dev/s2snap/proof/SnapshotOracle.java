@@ -8,8 +8,7 @@ import dev.s2snap.model.SnapshotStruct;
 import dev.s2snap.proof.Diagnosis.Refusal;
 
 /// What the snapshot call must answer: the rules of docs/snapshot-call.md, in their order. Ownership is the same before
-/// and
-/// after, whatever it answers; what it may store to is what it takes.
+/// and after, whatever it answers; what it may store to is what it takes.
 final class SnapshotOracle {
     private final World world;
     private final Scene scene;

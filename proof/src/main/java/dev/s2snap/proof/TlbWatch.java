@@ -9,9 +9,8 @@ import java.util.Set;
 import java.util.TreeSet;
 
 /// Break before make (Arm ARM, D8.16.1), for the tables of the host and of EL2: a valid entry is made invalid first,
-/// then
-/// the TLBs are told, with a hint that fits, and only then something else is put there; at the end of a step nothing is
-/// left of which the TLBs were not told. Changes of software bits need none of it.
+/// then the TLBs are told, with a hint that fits, and only then something else is put there; at the end of a step
+/// nothing is left of which the TLBs were not told. Changes of software bits need none of it.
 ///
 /// Tables that a step itself makes are not watched during that step: nothing in them was valid before.
 final class TlbWatch implements Recorder {

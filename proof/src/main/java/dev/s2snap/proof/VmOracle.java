@@ -15,9 +15,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /// What the life cycle of VMs must do (pkvm.c of 6.12): which memory of the host becomes a VM's, and that all of it
-/// comes
-/// back. Known bugs: B-12, a pin that stays behind a failed `__pkvm_init_vcpu`; B-22, a root of several pages that is
-/// not aligned to its size.
+/// comes back. Known bugs: B-12, a pin that stays behind a failed `__pkvm_init_vcpu`; B-22, a root of several pages
+/// that is not aligned to its size.
 final class VmOracle {
     /// VMs that there can be at a time.
     static final int SLOTS = 255;

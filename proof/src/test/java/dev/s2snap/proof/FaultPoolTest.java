@@ -13,8 +13,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /// Pools that are empty, for real: each has so many free pages when the call begins, from none to what it needs. That
-/// is
-/// every allocation of the call made to fail, one at a time, because none is given back before the last is made.
+/// is every allocation of the call made to fail, one at a time, because none is given back before the last is made.
 class FaultPoolTest {
     private static final long AT = 0x4004_1000L;
     private static final long LIST = 0x4004_8000L;

@@ -23,8 +23,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /// The machine's own kernel does nothing that is found, and what it does wrong is: each test damages a guest's table,
-/// the
-/// kernel's memory, or one line of the kernel.
+/// the kernel's memory, or one line of the kernel.
 class KernelHostTest {
     private static final long ACTS = 8000;
 

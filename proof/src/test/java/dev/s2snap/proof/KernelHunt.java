@@ -7,8 +7,7 @@ import java.util.SplittableRandom;
 import java.util.function.BiFunction;
 
 /// The kernel alone at work on small machines, until it finds something. Public, and what it takes and answers are
-/// classes
-/// of the JDK, because it is called from another class loader.
+/// classes of the JDK, because it is called from another class loader.
 ///
 /// Takes a seed and a number of acts after which to give up. Answers with the findings, or with nothing.
 public final class KernelHunt implements BiFunction<Long, Long, String> {

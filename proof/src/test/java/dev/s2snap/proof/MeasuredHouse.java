@@ -13,8 +13,7 @@ import org.jacoco.core.runtime.LoggerRuntime;
 import org.jacoco.core.runtime.RuntimeData;
 
 /// The house once more, in which it is counted what runs: of the model, and of nothing else. What other tests reach
-/// does
-/// not count here.
+/// does not count here.
 final class MeasuredHouse extends ClassLoader implements AutoCloseable {
     private static final String HOUSE = "dev.s2snap.";
     private static final String MODEL = "dev.s2snap.model.";

@@ -12,10 +12,9 @@ import java.util.stream.Collectors;
 /// are classes of the JDK, because it is called from another class loader.
 ///
 /// Takes the name of the steps, or of a campaign, and what the finding must be diagnosed as, with a blank between
-/// (nothing:
-/// whatever it is); and the seed and the number of calls after which to give up. Answers with the number of calls and
-/// all diagnoses, with a blank between, or with nothing. "boot" and "crowd" are no calls: they answer with what is
-/// found.
+/// (nothing: whatever it is); and the seed and the number of calls after which to give up. Answers with the number of
+/// calls and all diagnoses, with a blank between, or with nothing. "boot" and "crowd" are no calls: they answer with
+/// what is found.
 public final class MutantHunt implements BiFunction<String, long[], String> {
     private static final int STEPS = 20_000;
     private static final int ALL_IN = 4_000;

@@ -15,8 +15,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /// Each known defect of isolation and rollback is put back into the corrected call, and TLB invalidations are
-/// forgotten,
-/// one line at a time; each is found.
+/// forgotten, one line at a time; each is found.
 class MutantTest {
     private static final Path DOCUMENT = Path.of("..", "docs", "mutants.md");
     private static final int SEEDS = 5;
