@@ -248,12 +248,19 @@ final class FuzzCommand implements Callable<Integer> {
                     discovery.before(),
                     file));
             discovery.witness().stream().limit(WITNESSES).forEach(line -> print("  " + line));
-            discovery.script().stream()
+            List<String> steps = discovery.script().stream()
                     .filter(line -> !line.startsWith("> cfg"))
-                    .forEach(line -> print("    " + line));
+                    .toList();
+            steps.stream().limit(STEPS).forEach(line -> print("    " + line));
+            if (steps.size() > STEPS) {
+                print("    and " + (steps.size() - STEPS) + " more steps, in the script");
+            }
             print("");
         }
     }
+
+    /// Lines of a script that are printed; the file has all.
+    private static final int STEPS = 40;
 
     /// Lines of a witness that are printed; the file has all.
     private static final int WITNESSES = 8;

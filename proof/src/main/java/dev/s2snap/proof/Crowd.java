@@ -30,7 +30,7 @@ final class Crowd {
     private final int[] pages;
     private final List<Finding> findings = new ArrayList<>();
 
-    /// @param pages that are the host's alone: some for each CPU, and those for all
+    /// @param pages that are the host's alone: some for each CPU, those for all, and one that nobody touches
     private Crowd(PkvmModel model, World world, int[] pages) {
         this.model = model;
         this.world = world;
@@ -41,7 +41,7 @@ final class Crowd {
     ///
     /// @return what was not as expected; the tables are to be read afresh
     static List<Finding> of(PkvmModel model, World world, SplittableRandom random) {
-        int[] pages = freePages(world, OWN * model.cpus() + COMMON, random);
+        int[] pages = freePages(world, OWN * model.cpus() + COMMON + 1, random);
         if (pages.length == 0) {
             return List.of();
         }
@@ -61,7 +61,7 @@ final class Crowd {
             return crowd.findings;
         }
         if (suicidal >= 0 && model.panic() == null) {
-            crowd.found("a vCPU whose struct is nowhere ends the machine", "it goes on");
+            crowd.found("a vCPU whose struct EL2 cannot read ends the machine", "it goes on");
         }
         if (suicidal < 0 && model.panic() != null) {
             crowd.found("nothing that is done is fatal", "the hypervisor panicked: " + model.panic());
@@ -96,8 +96,8 @@ final class Crowd {
         boolean[] written = new boolean[OWN];
         for (int round = 0; round < ROUNDS && model.panic() == null; round++) {
             if (dies && round == ROUNDS / 2) {
-                // An address of no memory, for a call that follows pointers.
-                call(cpu, Hypercall.KVM_VCPU_RUN, model.addresses().kern(world.base - (1L << world.shift)));
+                // The call follows a pointer into memory that EL2 does not map.
+                call(cpu, Hypercall.KVM_VCPU_RUN, model.addresses().kern(world.address(pages[pages.length - 1])));
                 return;
             }
             int own = random.nextInt(OWN);

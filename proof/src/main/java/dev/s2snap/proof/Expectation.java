@@ -23,6 +23,7 @@ final class Expectation {
     private boolean leaks;
     private boolean loose;
     private boolean mayBeShort;
+    private boolean unknowable;
     private int mapped;
     private int snapshot;
     private long room;
@@ -57,6 +58,7 @@ final class Expectation {
         leaks = false;
         loose = false;
         mayBeShort = false;
+        unknowable = false;
         mapped = -1;
         snapshot = -1;
         room = -1;
@@ -83,6 +85,16 @@ final class Expectation {
     Expectation knownBug(String id) {
         bug = id;
         return this;
+    }
+
+    /// Whatever it answers, no world has what comes of it.
+    Expectation unknowable() {
+        unknowable = true;
+        return this;
+    }
+
+    boolean isUnknowable() {
+        return unknowable;
     }
 
     /// What becomes of the VMs, if it succeeds.
@@ -182,7 +194,8 @@ final class Expectation {
     }
 
     boolean allows(long value) {
-        return value == answer
+        return unknowable
+                || value == answer
                 || (also != NONE && value == also)
                 || (mayBeShort && (value == PANIC || value == Errno.ENOMEM));
     }

@@ -203,31 +203,28 @@ final class Oracle {
         return pages << world.shift >>> world.shift;
     }
 
-    /// The first page of a range that is not in the wanted states, or -1.
-    private int unlike(int first, long count, byte host, byte hyp) {
-        for (long i = 0; i < count; i++) {
-            long page = first + i;
-            if (first < 0
-                    || page >= world.pages
-                    || world.memory[(int) page] != ALLOWED
-                    || world.host[(int) page] != host
-                    || world.hyp[(int) page] != hyp) {
-                return (int) Math.min(page, Integer.MAX_VALUE);
+    /// Whether all of a range is memory in the wanted states.
+    private boolean all(int first, long count, byte host, byte hyp) {
+        for (long page = first; page < first + count; page++) {
+            boolean good = page >= 0
+                    && page < world.pages
+                    && world.memory[(int) page] == ALLOWED
+                    && world.host[(int) page] == host
+                    && world.hyp[(int) page] == hyp;
+            if (!good) {
+                return false;
             }
         }
-        return -1;
+        return true;
     }
 
     /// A transition of free pages: refused unless all are, but see B-03.
     private boolean allFree(int first, long count) {
-        int bad = first < 0 ? 0 : unlike(first, count, OWNED, NOPAGE);
-        if (bad == -1) {
+        if (first >= 0 && all(first, count, OWNED, NOPAGE)) {
             return true;
         }
         expected.answers(Errno.EPERM);
-        boolean outside = first >= 0 && (bad >= world.pages || world.memory[bad] != ALLOWED);
-        if (outside && bad > first && scene.sameLeaf(world.address(bad - 1), world.address(bad))) {
-            // Judged once for a leaf: what lies behind the end of memory in the same empty entry goes along.
+        if (scene.straddles(world, first, count)) {
             expected.knownBug("B-03").or(0);
         }
         return false;
@@ -334,7 +331,7 @@ final class Oracle {
             return;
         }
         long count = effective(pages);
-        if (first < 0 || unlike(first, count, SHARED, BORROWED) != -1) {
+        if (first < 0 || !all(first, count, SHARED, BORROWED)) {
             expected.answers(Errno.EPERM);
         } else {
             expected.pinLoosely(first, (int) count, 1);

@@ -60,6 +60,22 @@ final class Scene {
         return sight.sameLeaf(one, other);
     }
 
+    /// Whether the base takes a range of free memory that goes on behind the end of it, because what is there lies in
+    /// the
+    /// same empty entry (B-03).
+    boolean straddles(World world, int first, long count) {
+        for (long page = first; first >= 0 && page < first + count; page++) {
+            if (page >= world.pages || world.memory[(int) page] != World.ALLOWED) {
+                long address = world.address(first) + ((page - first) << world.shift);
+                return page > first && sameLeaf(address - 1, address);
+            }
+            if (!world.free((int) page)) {
+                return false;
+            }
+        }
+        return false;
+    }
+
     int rootPages() {
         return model.host().optional().orElseThrow().geometry().rootPages();
     }

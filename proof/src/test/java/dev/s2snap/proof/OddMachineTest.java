@@ -2,10 +2,12 @@ package dev.s2snap.proof;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.s2snap.model.AddressMap;
 import dev.s2snap.model.Errno;
 import dev.s2snap.model.Hypercall;
 import dev.s2snap.model.ModelConfig;
 import dev.s2snap.model.ModelConfig.Feature;
+import dev.s2snap.model.VmStructs;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -99,6 +101,24 @@ class OddMachineTest {
             assertThat(trial.step(new Op(Op.Kind.GIVE_HYP_POOL))).isEmpty();
             assertThat(trial.world().poolsHeld()).isFalse();
             assertThat(trial.all(Shrinker.ALL)).isEmpty();
+        }
+    }
+
+    @Test
+    void memoryForAVmThatGoesOnBehindTheEndOfMemoryIsTakenInTheBase() {
+        // The first region ends in the middle of a 2 MiB range, of which nothing was touched.
+        ModelConfig config = ModelConfig.machine(129L << 20, 40, 12, 2);
+        long end = config.regions().getFirst().end();
+        try (Trial trial = new Trial(config)) {
+            long kvm = 0x4100_0000L;
+            done(trial, new Op(Op.Kind.WRITE, kvm + VmStructs.KVM_CREATED_VCPUS, 1), 0);
+            done(trial, call(Hypercall.PKVM_HOST_SHARE_HYP, kvm >>> 12), 0);
+            AddressMap map = trial.model().addresses();
+            assertThat(trial.step(call(
+                            Hypercall.PKVM_INIT_VM, map.kern(kvm), map.kern(end - 0x1000), map.kern(0x4200_0000L))))
+                    .isEmpty();
+            assertThat(trial.bugs()).containsExactly("B-03");
+            assertThat(trial.over()).isTrue();
         }
     }
 }
