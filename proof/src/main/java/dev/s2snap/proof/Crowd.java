@@ -69,14 +69,15 @@ final class Crowd {
         return crowd.findings;
     }
 
-    /// Pages that the host may give away, or none if so many are not found.
+    /// Pages that the host may give away and its kernel has no use for, or none if so many are not found.
     private static int[] freePages(World world, int number, SplittableRandom random) {
         int[] pages = new int[number];
         int found = 0;
+        int kernel = world.pages / Haunts.KERNEL_SHARE;
         // Neighbours, so that the CPUs meet in the same tables.
-        int page = random.nextInt(world.pages);
-        for (int i = 0; i < world.pages && found < number; i++) {
-            int each = (page + i) % world.pages;
+        int first = random.nextInt(world.pages - kernel);
+        for (int i = 0; i < world.pages - kernel && found < number; i++) {
+            int each = kernel + (first + i) % (world.pages - kernel);
             if (world.free(each) && !world.edge(each)) {
                 pages[found++] = each;
             }

@@ -17,8 +17,8 @@ final class Haunts {
     /// It takes a page of those parts once in so many times that it comes across one.
     private static final int BOLD = 256;
 
-    /// The part of memory that is the kernel's.
-    private static final int KERNEL_SHARE = 8;
+    /// The part of memory that is the kernel's: one of so many, at the beginning.
+    static final int KERNEL_SHARE = 8;
 
     private final World world;
     private final SplittableRandom random;

@@ -13,8 +13,6 @@ import java.util.Deque;
 /// has given away; and what the kernel uses the hostile host has to leave alone ([#harmedBy]), because a kernel whose
 /// tables are overwritten behind its back has nothing left that could be predicted.
 final class KernelMemory {
-    private static final int SHARE = 8;
-
     private final Trial trial;
     private final World world;
     private final HostKernel kernel;
@@ -37,7 +35,7 @@ final class KernelMemory {
         world = trial.world();
         kernel = trial.model().hostKernel();
         demand = new SnapshotOracle(world, trial.scene()).demand();
-        int end = world.pages / SHARE;
+        int end = world.pages / Haunts.KERNEL_SHARE;
         kernel.leave(world.address(end), world.address(world.pages) - world.address(end));
         for (int page = 0; page < end; page++) {
             pages.set(page, kernel.available(world.address(page)));
